@@ -1,0 +1,156 @@
+"""Settings: read once from `GUARD_*`, checked, frozen; an unknown or bad value refuses to start."""
+
+import difflib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from guard.errors import ConfigError
+
+__all__ = ["CacheSettings", "Limits", "ServerSettings", "Settings", "settings_from", "variables"]
+
+PACKAGED_POLICIES = Path(__file__).parent / "default_policies"
+
+
+class _Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One concern's settings."""
+
+
+class ServerSettings(_Settings, frozen=True):
+    """The HTTP server."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8000
+    """Port to listen on; 0 lets the system choose one."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log event that is written."""
+    log_format: Literal["json", "text"] = "json"
+    """`json`: one object a line; `text`: for reading at a terminal."""
+    drain_seconds: Annotated[int, Meta(ge=0, le=3_600)] = 20
+    """How long requests in flight may go on after SIGTERM."""
+
+
+class Limits(_Settings, frozen=True):
+    """What one request may ask for."""
+
+    max_body_bytes: Annotated[int, Meta(ge=1_024)] = 1_048_576
+    """Size of a request's body; more is refused with 413."""
+    max_texts: Annotated[int, Meta(ge=1)] = 256
+    """Texts in one request; more are refused with 422."""
+    max_characters: Annotated[int, Meta(ge=1)] = 200_000
+    """Characters of one text, its conversation included; more are refused with 422."""
+    max_waiting_texts: Annotated[int, Meta(ge=1)] = 2_048
+    """Texts that may wait for the screen; past that, requests are refused with 503."""
+
+
+class CacheSettings(_Settings, frozen=True):
+    """The verdict cache."""
+
+    entries: Annotated[int, Meta(ge=0)] = 20_000
+    """Assessments kept in memory; 0 switches the memory cache off."""
+    ttl_seconds: Annotated[int, Meta(ge=1)] = 3_600
+    """How long an assessment is kept."""
+    secret: Annotated[str, Meta(min_length=16)] = ""
+    """Secret that cache keys are hashed with; random for each process when absent. Set it for Redis."""
+    redis_url: str = ""
+    """Redis that replicas share, such as `redis://host:6379/0`; in memory only when absent."""
+
+
+class Settings(_Settings, frozen=True):
+    """Everything that a deployment can set."""
+
+    server: ServerSettings = ServerSettings()
+    limits: Limits = Limits()
+    cache: CacheSettings = CacheSettings()
+    policies: Path = Path("policies")
+    """Folder of the policies; `./policies` where there is one, else those that come with the package."""
+    default_policy: str = "default"
+    """Policy of requests that name none."""
+    reload_seconds: Annotated[float, Meta(ge=0.05)] = 1.0
+    """How often the policy folder is looked at for changes."""
+    encoder_threads: Annotated[int, Meta(ge=0)] = 0
+    """Texts that are scored at the same time; 0: one per CPU."""
+
+    @property
+    def cache_secret(self) -> bytes:
+        """The secret for cache keys, made up where none is set."""
+        return self.cache.secret.encode() or secrets.token_bytes(32)
+
+
+class _Variable(msgspec.Struct, frozen=True):
+    """One environment variable: the group and field it sets."""
+
+    group: str
+    field: str
+    kind: Any
+    default: Any
+
+
+_GROUPS: dict[str, type[_Settings]] = {
+    "server": ServerSettings,
+    "limits": Limits,
+    "cache": CacheSettings,
+    "": Settings,
+}
+_NAMES = {("cache", "redis_url"): "GUARD_REDIS_URL"}
+_PREFIXES = {"server": "", "limits": "", "cache": "CACHE_", "": ""}
+
+
+def variables() -> dict[str, _Variable]:
+    """Every environment variable that Guard knows, by name."""
+    known = {}
+    for group, kind in _GROUPS.items():
+        for field in msgspec.structs.fields(kind):
+            if field.name in _GROUPS:
+                continue
+            default = _NAMES.get((group, field.name), f"GUARD_{_PREFIXES[group]}{field.name.upper()}")
+            known[default] = _Variable(group, field.name, field.type, field.default)
+    return known
+
+
+def settings_from(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """The settings of an environment (the process's own by default). An empty variable counts as absent.
+
+    `overrides` are values of variables given otherwise (command-line options), by the variable's
+    name in lower case without `GUARD_`; None means not given.
+
+    Raises:
+        ConfigError: naming every unknown variable and every bad value at once.
+    """
+    given = os.environ if environment is None else environment
+    values = {name: value for name, value in given.items() if name.startswith("GUARD_") and value}
+    values |= {f"GUARD_{name.upper()}": str(value) for name, value in overrides.items() if value is not None}
+    known = variables()
+    faults: list[str] = []
+    groups: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
+    for name, text in sorted(values.items()):
+        variable = known.get(name)
+        if variable is None:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
+            faults.append(f"{name} is not a setting of this version; {hint}")
+            continue
+        try:
+            groups[variable.group][variable.field] = _value(text, variable.kind)
+        except (msgspec.ValidationError, ValueError) as exc:
+            faults.append(f"{name}: {str(exc)[:1].lower()}{str(exc)[1:]}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+    top = groups.pop("")
+    if "policies" not in top and not Settings().policies.is_dir():
+        top["policies"] = PACKAGED_POLICIES
+    parts: dict[str, Any] = {group: _GROUPS[group](**fields) for group, fields in groups.items()}
+    return Settings(**parts, **top)
+
+
+def _value(text: str, kind: Any) -> Any:
+    """A variable's text as its setting's type."""
+    if kind is Path:
+        return Path(text).expanduser()
+    return msgspec.convert(text, kind, strict=False)

@@ -1,0 +1,221 @@
+"""The cascade: look up, screen, judge the doubtful, decide, remember.
+
+    contents -> normalise -> cache --hit---------------------------------+
+                               |miss                                     v
+                               +--> screen --doubtful--> judge --> assessment --decide--> verdict
+
+`Moderator` is the one way to a verdict: the API, the chat's rails, the command line and the
+regression suite all call it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from guard.cache import CacheKeyer, VerdictCache
+from guard.content import Content, Rail
+from guard.errors import JudgeFailed, ScreenFailed
+from guard.judge import Answer, Judge, Question
+from guard.policy import Policy, decide, explain
+from guard.screen import Material, Screen
+from guard.telemetry import Listener, ModerationDone, ModerationFailed
+from guard.text import normalise
+from guard.verdict import Assessment, Score, Verdict
+
+__all__ = ["Moderation", "Moderator"]
+
+
+class Moderation(msgspec.Struct, frozen=True):
+    """The verdicts on a request's contents, in their order, and what they cost."""
+
+    verdicts: tuple[Verdict, ...]
+    judged: int
+    judge_tokens: int
+    seconds: float
+
+
+class Moderator:
+    """Gives verdicts. Safe to call concurrently from one event loop.
+
+    A verdict depends on the text, its role and context, the policy and the models: not on the
+    other contents of the call, not on the cache, not on load.
+    """
+
+    def __init__(
+        self,
+        *,
+        screen: Screen,
+        judge: Judge | None,
+        cache: VerdictCache,
+        secret: bytes,
+        listener: Listener,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.screen = screen
+        self.judge = judge
+        self._cache = cache
+        self._keyer = CacheKeyer(
+            secret, screen=screen.fingerprint, judge=judge.fingerprint if judge is not None else "none"
+        )
+        self._listener = listener
+        self._clock = clock
+
+    async def moderate(
+        self,
+        contents: Sequence[Content],
+        policy: Policy,
+        *,
+        only: frozenset[str] | None = None,
+        explained: bool = False,
+    ) -> Moderation:
+        """One verdict per content. `only` restricts the verdict to these categories; `explained`
+        adds what each verdict rests on.
+
+        Raises:
+            InvalidContent: `only` names a category that the policy does not have.
+            Overloaded: too many texts are waiting already.
+        """
+        started = self._clock()
+        for rail in Rail:
+            policy.active(rail, only)
+        materials = [Material(content, normalise(content.text)) for content in contents]
+        asked = only if self.judge is not None else None
+        keys = [self._keyer.key(m.content, m.normalised, policy.assessment_fingerprint, asked) for m in materials]
+        known = await self._cache.get_many(keys)
+        missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
+        fresh = await self._assess(missing, policy, only) if missing else {}
+        verdicts = [
+            decide(
+                policy,
+                hit if hit is not None else fresh[key],
+                material.normalised,
+                rail=material.content.rail,
+                only=only,
+                uninspected=material.content.uninspected,
+                cached=hit is not None,
+                judge=self.judge is not None,
+            )
+            for key, material, hit in zip(keys, materials, known, strict=True)
+        ]
+        if explained:
+            found = [hit if hit is not None else fresh[key] for key, hit in zip(keys, known, strict=True)]
+            verdicts = [
+                _explained(verdict, policy, assessment, material)
+                for verdict, assessment, material in zip(verdicts, found, materials, strict=True)
+            ]
+        moderation = Moderation(
+            verdicts=tuple(verdicts),
+            judged=sum([assessment.judged for assessment in fresh.values()]),
+            judge_tokens=sum([assessment.judge_tokens for assessment in fresh.values()]),
+            seconds=self._clock() - started,
+        )
+        self._listener.on_event(_event(moderation, contents, policy))
+        return moderation
+
+    async def close(self) -> None:
+        """Gives the cache's connections back."""
+        await self._cache.close()
+
+    async def _assess(
+        self, missing: dict[bytes, Material], policy: Policy, only: frozenset[str] | None
+    ) -> dict[bytes, Assessment]:
+        """Screens and judges what the cache does not know; identical texts of a call once."""
+        deadline = asyncio.get_running_loop().time() + policy.spec.deadline_ms / 1e3
+        materials = list(missing.values())
+        assessments = await self._screened(materials, policy, deadline)
+        if self.judge is not None:
+            assessments = await self._judged(self.judge, materials, assessments, policy, only, deadline)
+        fresh = dict(zip(missing, assessments, strict=True))
+        await self._cache.set_many({key: a for key, a in fresh.items() if not a.failures})
+        return fresh
+
+    async def _screened(self, materials: list[Material], policy: Policy, deadline: float) -> list[Assessment]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self.screen.assess(materials, policy)
+        except (ScreenFailed, TimeoutError) as exc:
+            self._failed(policy, "screen", exc, len(materials))
+            return [Assessment(scores={}, failures=("screen",))] * len(materials)
+
+    async def _judged(
+        self,
+        judge: Judge,
+        materials: list[Material],
+        assessments: list[Assessment],
+        policy: Policy,
+        only: frozenset[str] | None,
+        deadline: float,
+    ) -> list[Assessment]:
+        """The assessments with the judge's probabilities in place of doubtful scores."""
+        questions = {}
+        for index, (material, assessment) in enumerate(zip(materials, assessments, strict=True)):
+            categories = _doubtful(assessment, policy, material.content, only)
+            if categories:
+                questions[index] = Question(_as_read(material), policy, categories)
+        if not questions:
+            return assessments
+        try:
+            async with asyncio.timeout_at(deadline):
+                answers = await judge.answer(list(questions.values()), deadline=deadline)
+        except (JudgeFailed, TimeoutError) as exc:
+            self._failed(policy, "judge", exc, len(questions))
+            return [
+                msgspec.structs.replace(a, failures=(*a.failures, "judge")) if i in questions else a
+                for i, a in enumerate(assessments)
+            ]
+        settled = list(assessments)
+        for (index, question), answer in zip(questions.items(), answers, strict=True):
+            settled[index] = _settled(assessments[index], question, answer)
+        return settled
+
+    def _failed(self, policy: Policy, stage: str, exc: Exception, texts: int) -> None:
+        error = str(exc) or f"not within {policy.spec.deadline_ms} ms"
+        self._listener.on_event(ModerationFailed(policy.name, stage, error, texts))
+
+
+def _doubtful(assessment: Assessment, policy: Policy, content: Content, only: frozenset[str] | None) -> tuple[str, ...]:
+    """The categories that a judge should settle: in the doubtful band, or scored by nobody."""
+    names = []
+    for category in policy.active(content.rail, only):
+        score = assessment.scores.get(category.name)
+        if score is None or category.doubtful(score.value):
+            names.append(category.name)
+    return tuple(names)
+
+
+def _as_read(material: Material) -> Content:
+    """The content with its normalised text: the judge reads what the screen has read."""
+    return msgspec.structs.replace(material.content, text=material.normalised.text)
+
+
+def _settled(assessment: Assessment, question: Question, answer: Answer) -> Assessment:
+    """The judge's word replaces the screen's score; the screen's spans stay."""
+    scores = dict(assessment.scores)
+    for name, probability in zip(question.categories, answer.probabilities, strict=True):
+        before = scores.get(name)
+        scores[name] = Score(probability, "judge", before.spans if before is not None else ())
+    return msgspec.structs.replace(
+        assessment,
+        scores=scores,
+        judged=len(question.categories),
+        judge_tokens=answer.tokens,
+    )
+
+
+def _explained(verdict: Verdict, policy: Policy, assessment: Assessment, material: Material) -> Verdict:
+    explanation = explain(policy, assessment, material.normalised, rail=material.content.rail)
+    return msgspec.structs.replace(verdict, explanation=explanation)
+
+
+def _event(moderation: Moderation, contents: Sequence[Content], policy: Policy) -> ModerationDone:
+    return ModerationDone(
+        policy=policy.name,
+        fingerprint=policy.fingerprint,
+        rail=contents[0].rail.value if contents else "",
+        verdicts=moderation.verdicts,
+        seconds=moderation.seconds,
+        judged=moderation.judged,
+        judge_tokens=moderation.judge_tokens,
+    )

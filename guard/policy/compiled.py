@@ -1,0 +1,104 @@
+"""A policy ready for use: its specification, its two fingerprints and what `decide` looks up often."""
+
+import functools
+from hashlib import blake2b
+from typing import Self
+
+import msgspec
+
+from guard.content import Rail
+from guard.errors import InvalidContent
+from guard.policy.schema import Category, PolicySpec
+from guard.verdict import Action
+
+__all__ = ["ActiveCategory", "Policy"]
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+class ActiveCategory(msgspec.Struct, frozen=True):
+    """An enabled category on one rail.
+
+    `steps` are its thresholds, mildest action first; `lowest` is the score at which anything starts
+    (1.0 where only rules decide).
+    """
+
+    name: str
+    steps: tuple[tuple[Action, float], ...]
+    lowest: float
+    doubt: tuple[float, float] | None
+
+    def doubtful(self, score: float) -> bool:
+        """Whether a screen's score lies in the band that a judge should settle."""
+        return self.doubt is not None and self.doubt[0] <= score <= self.doubt[1]
+
+
+class Policy:
+    """A loaded policy; immutable, shared by all requests.
+
+    `fingerprint` covers all of it and stands in every verdict and log line. `assessment_fingerprint`
+    covers only what scores depend on (definitions, examples, doubtful bands, rules without their
+    actions): it is part of the cache key, so that editing a threshold or an action takes effect at
+    once and keeps the cache.
+    """
+
+    def __init__(self, spec: PolicySpec) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.fingerprint = _fingerprint(spec)
+        self.assessment_fingerprint = _fingerprint(_what_scores_depend_on(spec))
+        self._active = {rail: tuple(_active(spec, rail)) for rail in Rail}
+
+    @classmethod
+    def of(cls, spec: PolicySpec) -> Self:
+        """The compiled form of a specification that the loader has checked."""
+        return cls(spec)
+
+    def active(self, rail: Rail, only: frozenset[str] | None = None) -> tuple[ActiveCategory, ...]:
+        """The categories that decide on `rail`, in the policy's order; `only` keeps those named.
+
+        Raises:
+            InvalidContent: `only` names a category that the policy does not have.
+        """
+        if only is None:
+            return self._active[rail]
+        unknown = only - self.spec.categories.keys()
+        if unknown:
+            known = ", ".join(self.spec.categories)
+            raise InvalidContent(
+                f"policy `{self.name}` has no category `{min(unknown)}`; it has: {known}", path="$.categories"
+            )
+        return tuple(category for category in self._active[rail] if category.name in only)
+
+    @functools.cached_property
+    def categories(self) -> dict[str, Category]:
+        """The enabled categories by name."""
+        return {name: category for name, category in self.spec.categories.items() if category.enabled}
+
+
+def _active(spec: PolicySpec, rail: Rail) -> list[ActiveCategory]:
+    found = []
+    for name, category in spec.categories.items():
+        if category.enabled and rail in category.rails:
+            steps = category.thresholds.steps()
+            found.append(ActiveCategory(name, steps, steps[0][1] if steps else 1.0, category.doubt))
+    return found
+
+
+def _what_scores_depend_on(spec: PolicySpec) -> object:
+    return {
+        "mode": spec.mode,
+        "long_text": spec.long_text,
+        "categories": {
+            name: (c.title, c.definition, c.examples, c.doubt, c.rails)
+            for name, c in spec.categories.items()
+            if c.enabled
+        },
+        "terms": {name: (rule.category, rule.words, rule.allow_in, rule.match) for name, rule in spec.terms.items()},
+        "patterns": {name: (rule.category, rule.regex) for name, rule in spec.patterns.items()},
+    }
+
+
+def _fingerprint(value: object) -> str:
+    """128 bits over the canonical JSON form, as hex."""
+    return blake2b(_ENCODER.encode(value), digest_size=16).hexdigest()

@@ -1,0 +1,236 @@
+"""Assessment and policy in, verdict out: pure, total, and monotone in every score."""
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import NamedTuple
+
+from guard.content import Rail
+from guard.policy.compiled import ActiveCategory, Policy
+from guard.text import Normalised
+from guard.verdict import (
+    Action,
+    Assessment,
+    CategoryVerdict,
+    Explanation,
+    Hit,
+    Reading,
+    RuleMatch,
+    Score,
+    Span,
+    Verdict,
+)
+
+__all__ = ["decide", "explain"]
+
+_UNSCORED = Score(0.0, "none")
+_FAILURE_ACTIONS = {"allow": Action.ALLOW, "review": Action.REVIEW, "block": Action.BLOCK}
+
+
+def decide(
+    policy: Policy,
+    assessment: Assessment,
+    normalised: Normalised,
+    *,
+    rail: Rail = Rail.INPUT,
+    only: frozenset[str] | None = None,
+    uninspected: tuple[str, ...] = (),
+    cached: bool = False,
+    judge: bool = False,
+) -> Verdict:
+    """What `policy` does about a text with these scores.
+
+    Spans of the assessment point into `normalised.text`; those of the verdict into
+    `normalised.original`. Raising a score, or adding a hit or a failure, never softens the action.
+    `judge` says whether a judge is configured: without one, `reasons` names the categories whose
+    doubtful score stayed with the screen.
+
+    `reasons` holds, each as ``code: names``: ``no_judge`` (doubtful, and nobody to ask),
+    ``no_score`` (nobody here can score the category), ``screen_failed`` and ``judge_failed``
+    (with the policy's action for that).
+
+    Raises:
+        InvalidContent: `only` names a category that the policy does not have.
+    """
+    active = policy.active(rail, only)
+    hits = _hits_by_category(policy, assessment.hits, rail) if assessment.hits else {}
+    categories = {
+        category.name: _rule(
+            category, assessment.scores.get(category.name, _UNSCORED), hits.get(category.name), normalised
+        )
+        for category in active
+    }
+    violated = [Action.of(found.action) for found in categories.values() if found.violated]
+    failed = [_failure_action(policy, stage) for stage in assessment.failures]
+    return Verdict(
+        action=max([Action.ALLOW, *violated, *failed]).word,
+        flagged=bool(violated),
+        categories=categories,
+        redacted=_redacted(policy, assessment.hits, categories, normalised, rail) if violated else None,
+        normalised=normalised.steps,
+        uninspected=uninspected,
+        windows=assessment.windows,
+        cached=cached,
+        degraded=bool(failed),
+        reasons=_reasons(policy, assessment, active, categories, judge),
+    )
+
+
+def _hits_by_category(policy: Policy, hits: Iterable[Hit], rail: Rail) -> dict[str, list[tuple[Action, Hit]]]:
+    """The hits that count on this rail, each with its rule's action."""
+    grouped: dict[str, list[tuple[Action, Hit]]] = {}
+    for hit in hits:
+        rule = policy.spec.terms[hit.name] if hit.kind == "terms" else policy.spec.patterns[hit.name]
+        if rail in rule.rails:
+            grouped.setdefault(rule.category, []).append((Action.of(rule.action), hit))
+    return grouped
+
+
+def _rule(
+    category: ActiveCategory, score: Score, hits: list[tuple[Action, Hit]] | None, normalised: Normalised
+) -> CategoryVerdict:
+    """A rule's hit acts on its own and reports the score 1.0; a score acts through the thresholds."""
+    value, source, spans = score.value, score.source, score.spans
+    if hits is None and value < category.lowest:
+        # What nearly every category of nearly every text is.
+        return CategoryVerdict(
+            value, category.lowest, False, "allow", source, _original(spans, normalised) if spans else ()
+        )
+    action, threshold = Action.ALLOW, category.lowest
+    for step, start in category.steps:
+        if value >= start:
+            action, threshold = step, start
+    if hits:
+        hardest, hit = max(hits, key=itemgetter(0))
+        if hardest >= action:
+            action, threshold, source = hardest, category.lowest, hit.kind
+        value = 1.0
+        spans += tuple([Span(hit.start, hit.end, 1.0) for _, hit in hits])
+    return CategoryVerdict(value, threshold, action > Action.ALLOW, action.word, source, _original(spans, normalised))
+
+
+def _original(spans: Sequence[Span], normalised: Normalised) -> tuple[Span, ...]:
+    """The spans, with the characters of the original that they stand for."""
+    return tuple([Span(*normalised.to_original(span.start, span.end), span.score) for span in spans])
+
+
+def _failure_action(policy: Policy, stage: str) -> Action:
+    word = policy.spec.when_judge_fails if stage == "judge" else policy.spec.when_screen_fails
+    return _FAILURE_ACTIONS[word]
+
+
+def _reasons(
+    policy: Policy,
+    assessment: Assessment,
+    active: tuple[ActiveCategory, ...],
+    categories: dict[str, CategoryVerdict],
+    judge: bool,
+) -> tuple[str, ...]:
+    reasons = [f"{stage}_failed: {_failure_action(policy, stage).word}" for stage in assessment.failures]
+    unscored, doubtful = [], []
+    for category in active:
+        score = assessment.scores.get(category.name)
+        if score is None:
+            if categories[category.name].source == "none":
+                unscored.append(category.name)
+        elif (
+            not judge
+            and score.source != "judge"
+            and category.doubtful(score.value)
+            and categories[category.name].source == score.source
+        ):
+            doubtful.append(category.name)
+    if unscored and "screen" not in assessment.failures:
+        reasons.append(f"no_score: {', '.join(unscored)}")
+    if doubtful:
+        reasons.append(f"no_judge: {', '.join(doubtful)}")
+    return tuple(reasons)
+
+
+def explain(policy: Policy, assessment: Assessment, normalised: Normalised, *, rail: Rail = Rail.INPUT) -> Explanation:
+    """What the verdict on this assessment rests on, spans in the original's coordinates."""
+    rules = [
+        RuleMatch(hit.kind, hit.name, category, action.word, *normalised.to_original(hit.start, hit.end))
+        for category, found in _hits_by_category(policy, assessment.hits, rail).items()
+        for action, hit in found
+    ]
+    return Explanation(
+        normalised_text=normalised.text,
+        readings=tuple([Reading(view.kind, view.text) for view in normalised.views]),
+        rules=tuple(rules),
+        doubtful=tuple(
+            [
+                category.name
+                for category in policy.active(rail)
+                if (score := assessment.scores.get(category.name)) and category.doubtful(score.value)
+            ]
+        ),
+    )
+
+
+class _Cut(NamedTuple):
+    start: int
+    end: int
+    label: str
+
+
+def _redacted(
+    policy: Policy, hits: tuple[Hit, ...], categories: dict[str, CategoryVerdict], normalised: Normalised, rail: Rail
+) -> str | None:
+    """The original with every redacted span replaced; None where no category asks for redaction.
+
+    Same characters, same placeholder: an address that stands twice is `[EMAIL_1]` twice.
+    """
+    redacting = {name for name, found in categories.items() if found.action == Action.REDACT.word}
+    if not redacting:
+        return None
+    cuts = []
+    for name, matches in _hits_by_category(policy, hits, rail).items():
+        if name in redacting:
+            cuts += [_Cut(*normalised.to_original(h.start, h.end), h.name.upper()) for _, h in matches]
+    whole = (Span(0, len(normalised.original), 1.0),)
+    for name, ruling in categories.items():
+        if name in redacting and ruling.source not in ("terms", "patterns"):
+            # A judge names no span: what cannot be cut out exactly is cut out whole.
+            cuts += [_Cut(span.start, span.end, name.upper()) for span in ruling.spans or whole]
+    replace = _placeholders(normalised.original) if policy.spec.redaction.style == "placeholder" else _mask
+    return _replace(normalised.original, _disjoint(cuts), replace)
+
+
+def _disjoint(cuts: list[_Cut]) -> list[_Cut]:
+    """The cuts in order, overlapping ones joined under the label of the longest."""
+    joined: list[_Cut] = []
+    for cut in sorted(cuts, key=lambda c: (c.start, -c.end)):
+        if joined and cut.start < joined[-1].end:
+            last = joined[-1]
+            label = last.label if last.end - last.start >= cut.end - cut.start else cut.label
+            joined[-1] = _Cut(last.start, max(last.end, cut.end), label)
+        else:
+            joined.append(cut)
+    return joined
+
+
+def _replace(text: str, cuts: list[_Cut], replacement: Callable[[_Cut], str]) -> str:
+    parts, done = [], 0
+    for cut in cuts:
+        parts += [text[done : cut.start], replacement(cut)]
+        done = cut.end
+    return "".join([*parts, text[done:]])
+
+
+def _mask(cut: _Cut) -> str:
+    return "•" * (cut.end - cut.start)
+
+
+def _placeholders(text: str) -> Callable[[_Cut], str]:
+    """Numbers the distinct originals of each label from 1, in order of appearance."""
+    numbers: dict[tuple[str, str], int] = {}
+    counts: dict[str, int] = {}
+
+    def placeholder(cut: _Cut) -> str:
+        key = (cut.label, text[cut.start : cut.end])
+        if key not in numbers:
+            counts[cut.label] = counts.get(cut.label, 0) + 1
+            numbers[key] = counts[cut.label]
+        return f"[{cut.label}_{numbers[key]}]"
+
+    return placeholder

@@ -1,0 +1,53 @@
+"""The screen: the cheap first stage that scores every text and settles the clear cases.
+
+    Screen          the contract, on this page
+    StandardScreen  rules (terms, patterns) of the policy, then the encoder
+
+This page imports no model runtime.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from guard.content import Content
+from guard.policy import Policy
+from guard.text import Normalised
+from guard.verdict import Assessment
+
+__all__ = ["Material", "Screen"]
+
+
+class Material(msgspec.Struct, frozen=True):
+    """A content with its normalised text."""
+
+    content: Content
+    normalised: Normalised
+
+
+class Screen(Protocol):
+    """Scores texts under a policy.
+
+    Assessments come in the order of the texts, with spans in normalised coordinates. An assessment
+    depends on its own text, role, context and policy alone: never on neighbours, load or threads.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model's name, as verdicts show it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever scores may change; part of the cache key."""
+
+    def prepare(self, policy: Policy) -> None:
+        """Compiles what the policy's rules need, ahead of its first text."""
+
+    async def assess(self, materials: Sequence[Material], policy: Policy) -> list[Assessment]:
+        """One assessment per text.
+
+        Raises:
+            ScreenFailed: the texts could not be scored.
+            Overloaded: too many texts are waiting already.
+        """
