@@ -1,0 +1,320 @@
+"""The cache that replicas share: Redis behind a small, short-lived first level in the process.
+
+    get_many -> first level --miss--> reads of this turn of the event loop --> one MGET
+    set_many -> first level --------> writes of this turn ------------------> one pipeline of SET PX
+
+Nobody waits for a write, and for a read no longer than `timeout`. Reads and writes each have a
+breaker: a Redis that is full refuses writes and still answers reads.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
+from typing import Generic, Literal, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from guard.cache import FORMAT
+from guard.cache.codec import decode, encode
+from guard.cache.memory import MemoryCache
+from guard.errors import ConfigError
+from guard.telemetry import CacheFailed, CacheStateChanged, Listener
+from guard.verdict import Assessment
+
+__all__ = ["RedisCache"]
+
+_PREFIX = f"guard:v{FORMAT}:".encode()
+_NEAR_SECONDS = 5.0
+_TTL_JITTER = 0.1
+_READS_IN_FLIGHT = 3
+_WRITES_IN_FLIGHT = 1
+_CONNECT_SECONDS = 0.5
+_CLOSE_SECONDS = 0.5
+_MAX_KEYS = 512
+"""Keys of one operation, where a single request does not bring more."""
+_MAX_WAITING = 1_024
+"""Requests that wait for a connection; what comes past that is a miss or is forgotten."""
+_FAILURES_TO_OPEN = 3
+_OPEN_SECONDS = 0.5
+_MAX_OPEN_SECONDS = 30.0
+_OPEN_JITTER = 0.25
+
+T = TypeVar("T", bound=Sized)
+
+
+class RedisCache:
+    """Assessments in Redis under keyed hashes; what fails is a miss, and a breaker spares a sick Redis.
+
+    `ttl` is in seconds and spread by 10 % either way, so that what was written together does not
+    run out together. `entries` bounds the first level, which keeps each at most five seconds (also
+    past the end of its life in Redis); 0 switches it off. `timeout` bounds a read, in seconds.
+    Concurrency costs no connections: there are never more than four. For one event loop.
+
+    Raises:
+        ConfigError: `url` is not a Redis address.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ttl: float,
+        entries: int,
+        listener: Listener,
+        timeout: float = 0.05,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = _client(url, timeout)
+        self._ttl = ttl
+        self._timeout = timeout
+        self._near = MemoryCache(entries=entries, ttl=min(ttl, _NEAR_SECONDS), clock=clock)
+        self._reads = _Lane("get", self._read, _miss, _READS_IN_FLIGHT, Breaker(clock), listener)
+        self._writes = _Lane("set", self._write, _forget, _WRITES_IN_FLIGHT, Breaker(clock), listener)
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[Assessment | None]:
+        found = await self._near.get_many(keys)
+        missing = tuple({key: None for key, hit in zip(keys, found, strict=True) if hit is None})
+        if not missing:
+            return found
+        question = _Question(missing)
+        self._reads.put(question)
+        try:
+            async with asyncio.timeout(self._timeout):
+                known = await question.answer
+        except TimeoutError:
+            return found
+        return [known.get(key) if hit is None else hit for key, hit in zip(keys, found, strict=True)]
+
+    async def set_many(self, entries: Mapping[bytes, Assessment]) -> None:
+        await self._near.set_many(entries)
+        if entries:
+            self._writes.put(dict(entries))
+
+    async def close(self) -> None:
+        """Writes what is waiting, for half a second at most, then disconnects."""
+        await self._writes.close()
+        await self._reads.close()
+        await self._near.close()
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._client.aclose()
+        except (RedisError, OSError):
+            return
+
+    async def _read(self, questions: list["_Question"]) -> None:
+        keys = list({key: None for question in questions for key in question.keys})
+        values = await self._client.mget([_PREFIX + key for key in keys])
+        known = {}
+        for key, value in zip(keys, values, strict=True):
+            assessment = decode(value) if isinstance(value, bytes) else None
+            if assessment is not None:
+                known[key] = assessment
+        await self._near.set_many(known)
+        for question in questions:
+            question.settle(known)
+
+    async def _write(self, writes: list[dict[bytes, Assessment]]) -> None:
+        entries = {key: assessment for write in writes for key, assessment in write.items()}
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for key, assessment in entries.items():
+                life = self._ttl * random.uniform(1 - _TTL_JITTER, 1 + _TTL_JITTER)
+                pipeline.set(_PREFIX + key, encode(assessment), px=max(1, round(life * 1e3)))
+            for answer in await pipeline.execute(raise_on_error=False):
+                if isinstance(answer, Exception):
+                    raise answer
+
+
+class _Question:
+    """The keys of one call, and the future that gets those of them that are known."""
+
+    def __init__(self, keys: tuple[bytes, ...]) -> None:
+        self.keys = keys
+        self.answer: asyncio.Future[Mapping[bytes, Assessment]] = asyncio.get_running_loop().create_future()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def settle(self, known: Mapping[bytes, Assessment]) -> None:
+        """Answers, unless the caller has been answered or has left."""
+        if not self.answer.done():
+            self.answer.set_result(known)
+
+
+def _miss(questions: Sequence[_Question]) -> None:
+    for question in questions:
+        question.settle({})
+
+
+def _forget(writes: Sequence[dict[bytes, Assessment]]) -> None:
+    """Nobody waits for a write."""
+
+
+class Breaker:
+    """Lets operations through until three in a row have failed, then none for a growing time.
+
+    After that time it is half open: one operation goes through, and its outcome decides. The time
+    starts at half a second, doubles up to thirty, and is spread by a quarter either way.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._openings = 0
+        self._until = 0.0
+        self._probing = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the last operations have failed; also true when half open."""
+        return self._openings > 0
+
+    def refuses(self) -> bool:
+        """Whether an operation may not start now."""
+        return self.open and (self._probing or self._clock() < self._until)
+
+    def started(self) -> None:
+        """Notes that an operation starts; asked only when it is not refused."""
+        self._probing = self.open
+
+    def succeeded(self) -> None:
+        """Notes that an operation went well, be it one from before the opening: closed."""
+        self._failures = self._openings = 0
+        self._probing = False
+
+    def failed(self) -> None:
+        """Notes a failure; one that comes in late, from before the opening, lengthens nothing."""
+        self._failures += 1
+        if self._probing or (not self.open and self._failures >= _FAILURES_TO_OPEN):
+            seconds = min(_MAX_OPEN_SECONDS, _OPEN_SECONDS * 2.0**self._openings)
+            self._until = self._clock() + seconds * random.uniform(1 - _OPEN_JITTER, 1 + _OPEN_JITTER)
+            self._openings = min(self._openings + 1, 30)
+            self._probing = False
+
+
+class _Lane(Generic[T]):
+    """Gathers what is put in during one turn of the event loop and acts on it in one operation.
+
+    At most `slots` operations run at a time; what comes meanwhile goes together with the next one.
+    Everything put in is either acted on or refused.
+    """
+
+    def __init__(
+        self,
+        operation: Literal["get", "set"],
+        act: Callable[[list[T]], Awaitable[None]],
+        refuse: Callable[[Sequence[T]], None],
+        slots: int,
+        breaker: Breaker,
+        listener: Listener,
+    ) -> None:
+        self._operation = operation
+        self._act = act
+        self._refuse = refuse
+        self._slots = slots
+        self._breaker = breaker
+        self._listener = listener
+        self._waiting: list[T] = []
+        self._turn_ends: asyncio.Handle | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def put(self, item: T) -> None:
+        """Hands over an item; the operation starts when the current turn of the loop is over."""
+        if self._closed or len(self._waiting) >= _MAX_WAITING:
+            self._refuse([item])
+            return
+        self._waiting.append(item)
+        if self._turn_ends is None:
+            self._turn_ends = asyncio.get_running_loop().call_soon(self._start)
+
+    async def close(self) -> None:
+        """Lets what was put in finish, for half a second at most."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._waiting or self._running:
+                    await asyncio.wait(self._running) if self._running else await asyncio.sleep(0)
+        except TimeoutError:
+            self._refuse(self._waiting)
+            self._waiting = []
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _start(self) -> None:
+        """Starts operations for what is waiting, as far as slots and the breaker allow."""
+        self._turn_ends = None
+        while self._waiting:
+            if self._breaker.refuses():
+                refused, self._waiting = self._waiting, []
+                self._refuse(refused)
+            elif len(self._running) < self._slots:
+                self._breaker.started()
+                task = asyncio.get_running_loop().create_task(self._run(self._take()))
+                self._running.add(task)
+                task.add_done_callback(self._finished)
+            else:
+                return
+
+    def _take(self) -> list[T]:
+        count = keys = 0
+        while count < len(self._waiting) and (not count or keys + len(self._waiting[count]) <= _MAX_KEYS):
+            keys += len(self._waiting[count])
+            count += 1
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    async def _run(self, items: list[T]) -> None:
+        error = "interrupted"
+        try:
+            await self._act(items)
+            error = ""
+        except (RedisError, OSError) as exc:
+            error = _described(exc)
+        finally:
+            self._refuse(items)
+            self._note(error)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._start()
+
+    def _note(self, error: str) -> None:
+        before = self._breaker.open
+        if error:
+            self._breaker.failed()
+            self._listener.on_event(CacheFailed(self._operation, error))
+        else:
+            self._breaker.succeeded()
+        if self._breaker.open != before:
+            state: Literal["open", "closed"] = "open" if self._breaker.open else "closed"
+            self._listener.on_event(CacheStateChanged(self._operation, state, error))
+
+
+def _described(exc: Exception) -> str:
+    """The error; of an answer only its kind, for Redis may repeat keys and values of the command."""
+    name = type(exc).__name__
+    return f"{name}: {exc}" if isinstance(exc, (RedisConnectionError, RedisTimeoutError, OSError)) else name
+
+
+def _client(url: str, timeout: float) -> Redis:
+    """A client that connects when first used; it never tries twice, for the breaker decides on that."""
+    try:
+        return Redis.from_url(
+            url,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=timeout,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            max_connections=_READS_IN_FLIGHT + _WRITES_IN_FLIGHT,
+        )
+    except ValueError as exc:
+        raise ConfigError(
+            "GUARD_REDIS_URL is not the address of a Redis; write redis://host:6379/0, rediss:// or unix://"
+        ) from exc
