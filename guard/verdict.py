@@ -8,12 +8,13 @@ text can come from different originals); spans inside a verdict point into the o
 """
 
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
 __all__ = [
     "Action",
+    "ActionWord",
     "Assessment",
     "CategoryVerdict",
     "Explanation",
@@ -27,6 +28,10 @@ __all__ = [
 ]
 
 
+ActionWord = Literal["allow", "flag", "redact", "review", "block"]
+"""An action as it is spelt on the wire."""
+
+
 class Action(IntEnum):
     """What to do with a text, from mildest to hardest. The order is the meaning."""
 
@@ -37,7 +42,7 @@ class Action(IntEnum):
     BLOCK = 4
 
     def __init__(self, _: int) -> None:
-        self.word = self.name.lower()
+        self.word: ActionWord = cast(ActionWord, self.name.lower())
         """The action as policies and answers spell it, e.g. ``"block"``."""
 
     @classmethod
@@ -46,7 +51,7 @@ class Action(IntEnum):
         return _ACTIONS[word]
 
 
-_ACTIONS = {action.word: action for action in Action}
+_ACTIONS: dict[str, Action] = {action.word: action for action in Action}
 
 Source = Literal["none", "encoder", "terms", "patterns", "judge"]
 """Who gave a score. ``none``: nobody can score this category here (a custom one without a judge)."""
@@ -82,9 +87,10 @@ class Assessment(msgspec.Struct, frozen=True, gc=False):
 
     `scores` has the categories that the screen or the judge scored; `hits` the rules that
     matched; `windows` how many overlapping pieces a long text was cut into; `judged` how many
-    questions the judge answered, for `judge_tokens` tokens; `failures` the stages that did not
-    answer (`screen`, `judge`): the policy says what follows from that. An assessment with
-    failures is never cached.
+    questions the judge answered, for `judge_tokens` tokens; `unread` which share of the text's words
+    the encoder does not know; `failures` the stages that did not answer (`screen`, `judge`), with
+    the `error` of one: the policy says what follows from that. An assessment with failures is never
+    cached.
     """
 
     scores: dict[str, Score]
@@ -92,7 +98,9 @@ class Assessment(msgspec.Struct, frozen=True, gc=False):
     windows: int = 1
     judged: int = 0
     judge_tokens: int = 0
+    unread: float = 0.0
     failures: tuple[str, ...] = ()
+    error: str = ""
 
 
 class CategoryVerdict(msgspec.Struct, frozen=True, gc=False):
@@ -105,7 +113,7 @@ class CategoryVerdict(msgspec.Struct, frozen=True, gc=False):
     score: float
     threshold: float
     violated: bool
-    action: str
+    action: ActionWord
     source: Source
     spans: tuple[Span, ...] = ()
 
@@ -138,9 +146,12 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """The decision on one text: the object in `results` of the native API, and of a scan's output."""
+    """The decision on one text: the object in `results` of the native API, and of a scan's output.
 
-    action: str
+    `flagged` is true for every action but allow, whatever it came from.
+    """
+
+    action: ActionWord
     flagged: bool
     categories: dict[str, CategoryVerdict]
     redacted: str | None = None

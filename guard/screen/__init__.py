@@ -20,7 +20,7 @@ __all__ = ["Material", "Screen"]
 
 
 class Material(msgspec.Struct, frozen=True):
-    """A content with its normalised text."""
+    """A content with its normalised text; the content's context is normalised too."""
 
     content: Content
     normalised: Normalised
@@ -44,10 +44,15 @@ class Screen(Protocol):
     def prepare(self, policy: Policy) -> None:
         """Compiles what the policy's rules need, ahead of its first text."""
 
-    async def assess(self, materials: Sequence[Material], policy: Policy) -> list[Assessment]:
-        """One assessment per text.
+    async def assess(
+        self, materials: Sequence[Material], policy: Policy, *, deadline: float | None = None
+    ) -> list[Assessment]:
+        """One assessment per text. `deadline` is a reading of `time.monotonic`; None is no hurry.
+
+        A text that could not be scored, or not in time, has `failures=("screen",)` and leaves its
+        neighbours alone.
 
         Raises:
-            ScreenFailed: the texts could not be scored.
+            ScreenFailed: no text could be scored.
             Overloaded: too many texts are waiting already.
         """

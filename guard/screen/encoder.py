@@ -1,0 +1,253 @@
+"""The encoder: a fine-tuned MiniLM that gives every category a calibrated probability, on a CPU.
+
+The graph is quantised to int8 with activation scales taken from the whole input tensor, so padding
+or a neighbour in a batch would change a text's score. Therefore each call holds exactly one window
+of one text, unpadded, on one thread; throughput comes from several caller threads. The same text
+gives the same bits, alone or among ten thousand.
+"""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+from tokenizers import Tokenizer
+
+from guard.errors import ModelError, ScreenFailed
+from guard.text import sentences, windows
+from guard.verdict import Span
+
+__all__ = ["Encoder", "Reading"]
+
+SHIPPED = Path(__file__).parent / "model"
+OVERLAP = 32
+"""Tokens that neighbouring windows of a long text share."""
+SPAN_FLOOR = 0.3
+"""Scores from here on are traced to the sentences that carry them."""
+
+MAX_TRACED = 64
+"""Different sentences of one text that are scored by themselves; past that, windows are the spans."""
+
+Floats = npt.NDArray[np.float64]
+_ORT_ERRORS = (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.RuntimeException, RuntimeError)
+
+
+class _Calibration(msgspec.Struct, frozen=True):
+    scale: float
+    offset: float
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    """`model.json`: what the graph's outputs mean, and which files belong together."""
+
+    format: int
+    name: str
+    heads: tuple[str, ...]
+    calibration: dict[str, _Calibration]
+    max_tokens: int
+    context_tokens: int
+    role_tokens: dict[str, int]
+    cls: int
+    sep: int
+    files: dict[str, str]
+
+
+class Reading(NamedTuple):
+    """One text's scores: `scores[i]` is the probability of head i; `spans` only for scores that count.
+
+    `unread` is the share of tokens that the vocabulary does not know.
+    """
+
+    scores: Floats
+    spans: dict[str, tuple[Span, ...]]
+    windows: int
+    unread: float
+
+
+class _Piece(NamedTuple):
+    """A window: its token ids, and its characters in the text."""
+
+    ids: list[int]
+    start: int
+    end: int
+
+
+class Encoder:
+    """Scores one text at a time; safe to call from several threads at once.
+
+    Raises:
+        ModelError: files are missing, damaged, or of another format.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._manifest = _manifest(folder)
+        self.name = self._manifest.name
+        self.heads = self._manifest.heads
+        digests = "".join(self._manifest.files[name] for name in sorted(self._manifest.files))
+        calibration = msgspec.json.encode(self._manifest.calibration, order="deterministic")
+        self.fingerprint = hashlib.blake2b(digests.encode() + calibration, digest_size=8).hexdigest()
+        self._scale = np.array([self._manifest.calibration[head].scale for head in self.heads])
+        self._offset = np.array([self._manifest.calibration[head].offset for head in self.heads])
+        self._tokenizer = _tokenizer(folder / "tokenizer.json")
+        self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
+        self._session = _session(folder / "encoder.onnx")
+
+    @classmethod
+    def shipped(cls) -> "Encoder":
+        """The encoder that comes with the package."""
+        return cls(SHIPPED)
+
+    def read(self, text: str, *, role: str = "", context: str = "", deadline: float | None = None) -> Reading:
+        """Scores `text`, long ones in overlapping windows pooled by their maximum.
+
+        `role` (`comment`, `user`, `assistant`; anything else is unknown) says who wrote the text;
+        `context` is the turn before it, of which the last tokens are read along. `deadline` is a
+        reading of `time.monotonic`.
+
+        Raises:
+            ScreenFailed: the runtime refused the input, or the deadline has passed.
+        """
+        before = self._context_ids(context)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        pieces = self._pieces(encoding, before)
+        by_window = [self._run(piece.ids, role, before, deadline) for piece in pieces]
+        scores = np.max(by_window, axis=0) if len(by_window) > 1 else by_window[0]
+        spans: dict[str, list[Span]] = {}
+        tracer = _Tracer(self, role, deadline)
+        for piece, found in zip(pieces, by_window, strict=True):
+            self._trace(text, piece, found, tracer, spans)
+        unread = encoding.ids.count(self._unknown) / max(1, len(encoding.ids))
+        return Reading(scores, {head: _joined(found) for head, found in spans.items()}, len(pieces), unread)
+
+    def _pieces(self, encoding: Any, before: list[int]) -> list[_Piece]:
+        """The windows of an encoded text; each leaves room for the markers and the context."""
+        ids, offsets = encoding.ids, encoding.offsets
+        size = self._manifest.max_tokens - 3 - (len(before) + 1 if before else 0)
+        return [
+            _Piece(ids[start:end], offsets[start][0], offsets[end - 1][1]) if end else _Piece([], 0, 0)
+            for start, end in windows(len(ids), size=size, overlap=OVERLAP)
+        ]
+
+    def _context_ids(self, context: str) -> list[int]:
+        if not context:
+            return []
+        # Ten characters a token is more than any text needs; the rest cannot be among the last tokens.
+        tail = context[-10 * self._manifest.context_tokens :]
+        ids: list[int] = self._tokenizer.encode(tail, add_special_tokens=False).ids
+        return ids[-self._manifest.context_tokens :]
+
+    def _run(self, ids: list[int], role: str, before: list[int], deadline: float | None) -> Floats:
+        """One call of the graph: `[CLS] role text [SEP]`, then `context [SEP]` where there is one."""
+        if deadline is not None and time.monotonic() > deadline:
+            raise ScreenFailed("not within the policy's deadline")
+        m = self._manifest
+        tokens = [m.cls, m.role_tokens.get(role, m.role_tokens["unknown"]), *ids, m.sep]
+        types = [0] * len(tokens)
+        if before:
+            tokens += [*before, m.sep]
+            types += [1] * (len(before) + 1)
+        try:
+            (logits,) = self._session.run(
+                ["logits"], {"input_ids": np.array([tokens]), "token_type_ids": np.array([types])}
+            )
+        except _ORT_ERRORS as exc:
+            raise ScreenFailed(f"the encoder's runtime refused {len(tokens)} tokens: {exc}") from exc
+        if not np.isfinite(logits).all():
+            raise ScreenFailed(f"the encoder gave no number for {len(tokens)} tokens")
+        raw = self._scale * logits[0].astype(np.float64) + self._offset
+        return np.asarray(1.0 / (1.0 + np.exp(-raw)))
+
+    def _trace(self, text: str, piece: _Piece, found: Floats, tracer: "_Tracer", spans: dict[str, list[Span]]) -> None:
+        """Adds, for every head that counts in this window, the sentences that carry its score.
+
+        Where no sentence alone reaches half of the window's score, the window is the span.
+        """
+        counting = np.flatnonzero(found >= SPAN_FLOOR)
+        if not len(counting):
+            return
+        places = [(piece.start + s, piece.start + e) for s, e in sentences(text[piece.start : piece.end])]
+        alone = tracer.scores([text[s:e] for s, e in places])
+        for head in counting:
+            carriers = [
+                Span(s, e, round(float(score[head]), 6))
+                for (s, e), score in zip(places, alone, strict=False)
+                if score[head] >= found[head] / 2
+            ]
+            whole = Span(piece.start, piece.end, round(float(found[head]), 6))
+            spans.setdefault(self.heads[head], []).extend(carriers or [whole])
+
+    def alone(self, sentence: str, role: str, deadline: float | None) -> Floats:
+        """The scores of one sentence by itself, cut to one window."""
+        ids = self._tokenizer.encode(sentence, add_special_tokens=False).ids
+        return self._run(ids[: self._manifest.max_tokens - 3], role, [], deadline)
+
+
+class _Tracer:
+    """Scores the sentences of one text by themselves: equal ones once, and not more than a bound."""
+
+    def __init__(self, encoder: Encoder, role: str, deadline: float | None) -> None:
+        self._encoder = encoder
+        self._role = role
+        self._deadline = deadline
+        self._known: dict[str, Floats] = {}
+
+    def scores(self, sentences_: list[str]) -> list[Floats]:
+        """One row per sentence; none at all for a single sentence, or past MAX_TRACED of the text."""
+        new = set(sentences_) - self._known.keys()
+        if len(sentences_) == 1 or len(self._known) + len(new) > MAX_TRACED:
+            return []
+        for sentence in new:
+            self._known[sentence] = self._encoder.alone(sentence, self._role, self._deadline)
+        return [self._known[sentence] for sentence in sentences_]
+
+
+def _joined(spans: list[Span]) -> tuple[Span, ...]:
+    """Spans in order; those of overlapping windows that overlap become one, with the higher score."""
+    joined: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.start, s.end)):
+        if joined and span.start < joined[-1].end:
+            last = joined[-1]
+            joined[-1] = Span(last.start, max(last.end, span.end), max(last.score, span.score))
+        else:
+            joined.append(span)
+    return tuple(joined)
+
+
+def _manifest(folder: Path) -> _Manifest:
+    path = folder / "model.json"
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+    except OSError as exc:
+        raise ModelError(f"{path} cannot be read ({exc.strerror}); reinstall the package") from exc
+    except msgspec.MsgspecError as exc:
+        raise ModelError(f"{path} is no encoder manifest: {exc}") from exc
+    if manifest.format != 1:
+        raise ModelError(f"{path} has format {manifest.format}; this version reads format 1")
+    for name, expected in manifest.files.items():
+        try:
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as exc:
+            raise ModelError(f"{folder / name} cannot be read ({exc.strerror}); reinstall the package") from exc
+        if found != expected:
+            raise ModelError(f"{folder / name} is damaged or of another version; reinstall the package")
+    return manifest
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
