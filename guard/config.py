@@ -140,11 +140,17 @@ def settings_from(environment: Mapping[str, str] | None = None, **overrides: Any
             groups[variable.group][variable.field] = _value(text, variable.kind)
         except (msgspec.ValidationError, ValueError) as exc:
             faults.append(f"{name}: {str(exc)[:1].lower()}{str(exc)[1:]}")
-    if faults:
-        raise ConfigError("\n".join(faults))
     top = groups.pop("")
     if "policies" not in top and not Settings().policies.is_dir():
         top["policies"] = PACKAGED_POLICIES
+    limits = groups["limits"]
+    texts, waiting = limits.get("max_texts", Limits().max_texts), limits.get("max_waiting_texts")
+    if waiting is not None and waiting < texts:
+        faults.append(
+            f"GUARD_MAX_WAITING_TEXTS: {waiting} is below GUARD_MAX_TEXTS ({texts}): no full request could pass"
+        )
+    if faults:
+        raise ConfigError("\n".join(faults))
     parts: dict[str, Any] = {group: _GROUPS[group](**fields) for group, fields in groups.items()}
     return Settings(**parts, **top)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from guard.cache import CacheKeyer, VerdictCache
-from guard.content import Content, Rail
+from guard.content import Content, Turn
 from guard.errors import JudgeFailed, ScreenFailed
 from guard.judge import Answer, Judge, Question
 from guard.policy import Policy, decide, explain
@@ -25,6 +25,9 @@ from guard.text import normalise
 from guard.verdict import Assessment, Score, Verdict
 
 __all__ = ["Moderation", "Moderator"]
+
+LONG = 10_000
+"""Characters from which a call's texts are normalised in a thread."""
 
 
 class Moderation(msgspec.Struct, frozen=True):
@@ -69,23 +72,30 @@ class Moderator:
         *,
         only: frozenset[str] | None = None,
         explained: bool = False,
+        patient: bool = False,
     ) -> Moderation:
-        """One verdict per content. `only` restricts the verdict to these categories; `explained`
-        adds what each verdict rests on.
+        """One verdict per content.
+
+        `only` restricts the verdict to these categories; `explained` adds what each verdict rests
+        on; `patient` waits as long as it takes (bulk work), where otherwise the policy's
+        `deadline_ms` holds.
 
         Raises:
             InvalidContent: `only` names a category that the policy does not have.
             Overloaded: too many texts are waiting already.
         """
         started = self._clock()
-        for rail in Rail:
+        for rail in {content.rail for content in contents}:
             policy.active(rail, only)
-        materials = [Material(content, normalise(content.text)) for content in contents]
+        materials = await _materials(contents)
         asked = only if self.judge is not None else None
-        keys = [self._keyer.key(m.content, m.normalised, policy.assessment_fingerprint, asked) for m in materials]
+        keys = [
+            self._keyer.key(content, material.normalised, policy.assessment_fingerprint, asked)
+            for content, material in zip(contents, materials, strict=True)
+        ]
         known = await self._cache.get_many(keys)
         missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
-        fresh = await self._assess(missing, policy, only) if missing else {}
+        fresh = await self._assess(missing, policy, only, patient=patient) if missing else {}
         verdicts = [
             decide(
                 policy,
@@ -119,10 +129,10 @@ class Moderator:
         await self._cache.close()
 
     async def _assess(
-        self, missing: dict[bytes, Material], policy: Policy, only: frozenset[str] | None
+        self, missing: dict[bytes, Material], policy: Policy, only: frozenset[str] | None, *, patient: bool
     ) -> dict[bytes, Assessment]:
         """Screens and judges what the cache does not know; identical texts of a call once."""
-        deadline = asyncio.get_running_loop().time() + policy.spec.deadline_ms / 1e3
+        deadline = None if patient else time.monotonic() + policy.spec.deadline_ms / 1e3
         materials = list(missing.values())
         assessments = await self._screened(materials, policy, deadline)
         if self.judge is not None:
@@ -131,13 +141,15 @@ class Moderator:
         await self._cache.set_many({key: a for key, a in fresh.items() if not a.failures})
         return fresh
 
-    async def _screened(self, materials: list[Material], policy: Policy, deadline: float) -> list[Assessment]:
+    async def _screened(self, materials: list[Material], policy: Policy, deadline: float | None) -> list[Assessment]:
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self.screen.assess(materials, policy)
-        except (ScreenFailed, TimeoutError) as exc:
-            self._failed(policy, "screen", exc, len(materials))
-            return [Assessment(scores={}, failures=("screen",))] * len(materials)
+            assessments = await self.screen.assess(materials, policy, deadline=deadline)
+        except ScreenFailed as exc:
+            assessments = [Assessment(scores={}, failures=("screen",), error=str(exc))] * len(materials)
+        failed = [assessment for assessment in assessments if assessment.failures]
+        if failed:
+            self._listener.on_event(ModerationFailed(policy.name, "screen", failed[0].error, len(failed)))
+        return assessments
 
     async def _judged(
         self,
@@ -146,7 +158,7 @@ class Moderator:
         assessments: list[Assessment],
         policy: Policy,
         only: frozenset[str] | None,
-        deadline: float,
+        deadline: float | None,
     ) -> list[Assessment]:
         """The assessments with the judge's probabilities in place of doubtful scores."""
         questions = {}
@@ -157,10 +169,11 @@ class Moderator:
         if not questions:
             return assessments
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
                 answers = await judge.answer(list(questions.values()), deadline=deadline)
         except (JudgeFailed, TimeoutError) as exc:
-            self._failed(policy, "judge", exc, len(questions))
+            error = str(exc) or "not within the policy's deadline"
+            self._listener.on_event(ModerationFailed(policy.name, "judge", error, len(questions)))
             return [
                 msgspec.structs.replace(a, failures=(*a.failures, "judge")) if i in questions else a
                 for i, a in enumerate(assessments)
@@ -170,9 +183,20 @@ class Moderator:
             settled[index] = _settled(assessments[index], question, answer)
         return settled
 
-    def _failed(self, policy: Policy, stage: str, exc: Exception, texts: int) -> None:
-        error = str(exc) or f"not within {policy.spec.deadline_ms} ms"
-        self._listener.on_event(ModerationFailed(policy.name, stage, error, texts))
+
+async def _materials(contents: Sequence[Content]) -> list[Material]:
+    """The contents with their normalised texts; long ones in a thread, for others wait on this loop."""
+    characters = sum([len(content.text) for content in contents])
+    if characters > LONG or any(content.context for content in contents):
+        return await asyncio.to_thread(lambda: [_material(content) for content in contents])
+    return [_material(content) for content in contents]
+
+
+def _material(content: Content) -> Material:
+    if content.context:
+        context = tuple([Turn(turn.role, normalise(turn.text).text) for turn in content.context])
+        return Material(msgspec.structs.replace(content, context=context), normalise(content.text))
+    return Material(content, normalise(content.text))
 
 
 def _doubtful(assessment: Assessment, policy: Policy, content: Content, only: frozenset[str] | None) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ class ScriptedJudge:
         self._fail = fail
         self._delay = delay
 
-    async def answer(self, questions: Sequence[Question], *, deadline: float) -> list[Answer]:
+    async def answer(self, questions: Sequence[Question], *, deadline: float | None) -> list[Answer]:
         """See `Judge.answer`."""
         self.asked += questions
         await asyncio.sleep(self._delay)
@@ -94,7 +94,9 @@ class FixedScreen:
     def prepare(self, policy: Policy) -> None:
         """Nothing to compile."""
 
-    async def assess(self, materials: Sequence[Material], policy: Policy) -> list[Assessment]:
+    async def assess(
+        self, materials: Sequence[Material], policy: Policy, *, deadline: float | None = None
+    ) -> list[Assessment]:
         """See `Screen.assess`."""
         self.texts += [material.normalised.text for material in materials]
         return [self._one(material.normalised.text) for material in materials]

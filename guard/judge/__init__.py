@@ -45,8 +45,8 @@ class Judge(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever answers may change; part of the cache key."""
 
-    async def answer(self, questions: Sequence[Question], *, deadline: float) -> list[Answer]:
-        """One answer per question. `deadline` is on the event loop's monotonic clock.
+    async def answer(self, questions: Sequence[Question], *, deadline: float | None) -> list[Answer]:
+        """One answer per question. `deadline` is a reading of `time.monotonic`; None is no hurry.
 
         Raises:
             JudgeFailed: no answers, or not before the deadline.

@@ -90,16 +90,18 @@ class PolicyBook:
 
         Returns whether new policies are in use. A folder that is wrong keeps the old ones.
         """
-        stamp = _stamp(self.folder)
-        if stamp == self._stamp:
-            return False
         try:
+            stamp = _stamp(self.folder)
+            if stamp == self._stamp:
+                return False
             policies = load_policies(self.folder, self._patterns)
             self._on_load(policies)
-        except (InvalidPolicy, OSError) as exc:
+        except InvalidPolicy as exc:
             self._stamp = stamp
-            found = exc.problems if isinstance(exc, InvalidPolicy) else [Problem(str(self.folder), 0, "$", str(exc))]
-            self._set(rejected=self.status.rejected + 1, problems=tuple(found))
+            self._reject(exc.problems)
+            return False
+        except Exception as exc:  # noqa: BLE001  whatever it is, the watch goes on, and the fault is seen
+            self._reject([Problem(str(self.folder), 0, "$", f"could not be loaded: {type(exc).__name__}: {exc}")])
             return False
         self._stamp, self._policies = stamp, policies
         self._set(loaded_at=self._wall_clock(), reloads=self.status.reloads + 1, problems=())
@@ -113,6 +115,11 @@ class PolicyBook:
         while True:
             await asyncio.sleep(every)
             await asyncio.to_thread(self.refresh)
+
+    def _reject(self, problems: list[Problem]) -> None:
+        """Keeps a folder out; told once for each state of it."""
+        if tuple(problems) != self.status.problems:
+            self._set(rejected=self.status.rejected + 1, problems=tuple(problems))
 
     def _set(self, **changes: object) -> None:
         self.status = msgspec.structs.replace(self.status, **changes)

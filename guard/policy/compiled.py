@@ -58,17 +58,25 @@ class Policy:
         """The categories that decide on `rail`, in the policy's order; `only` keeps those named.
 
         Raises:
-            InvalidContent: `only` names a category that the policy does not have.
+            InvalidContent: `only` names a category that the policy does not have, or not on this
+                rail; or it is empty, and nothing would be checked.
         """
         if only is None:
             return self._active[rail]
+        if not only:
+            raise InvalidContent("`categories` is empty: name at least one, or leave it out", path="$.categories")
         unknown = only - self.spec.categories.keys()
         if unknown:
             known = ", ".join(self.spec.categories)
             raise InvalidContent(
                 f"policy `{self.name}` has no category `{min(unknown)}`; it has: {known}", path="$.categories"
             )
-        return tuple(category for category in self._active[rail] if category.name in only)
+        inactive = only - {category.name for category in self._active[rail]}
+        if inactive:
+            raise InvalidContent(
+                f"policy `{self.name}` does not check `{min(inactive)}` on the {rail} rail", path="$.categories"
+            )
+        return tuple([category for category in self._active[rail] if category.name in only])
 
     @functools.cached_property
     def categories(self) -> dict[str, Category]:

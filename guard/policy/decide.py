@@ -22,6 +22,9 @@ from guard.verdict import (
 
 __all__ = ["decide", "explain"]
 
+UNREAD = 0.3
+"""Share of words unknown to the encoder from which a verdict says that the text was not read."""
+
 _UNSCORED = Score(0.0, "none")
 _FAILURE_ACTIONS = {"allow": Action.ALLOW, "review": Action.REVIEW, "block": Action.BLOCK}
 
@@ -61,13 +64,14 @@ def decide(
     }
     violated = [Action.of(found.action) for found in categories.values() if found.violated]
     failed = [_failure_action(policy, stage) for stage in assessment.failures]
+    action = max([Action.ALLOW, *violated, *failed])
     return Verdict(
-        action=max([Action.ALLOW, *violated, *failed]).word,
-        flagged=bool(violated),
+        action=action.word,
+        flagged=action > Action.ALLOW,
         categories=categories,
-        redacted=_redacted(policy, assessment.hits, categories, normalised, rail) if violated else None,
+        redacted=_redacted(policy, assessment, categories, normalised, rail) if violated else None,
         normalised=normalised.steps,
-        uninspected=uninspected,
+        uninspected=uninspected + _unread(assessment, normalised),
         windows=assessment.windows,
         cached=cached,
         degraded=bool(failed),
@@ -111,6 +115,16 @@ def _rule(
 def _original(spans: Sequence[Span], normalised: Normalised) -> tuple[Span, ...]:
     """The spans, with the characters of the original that they stand for."""
     return tuple([Span(*normalised.to_original(span.start, span.end), span.score) for span in spans])
+
+
+def _unread(assessment: Assessment, normalised: Normalised) -> tuple[str, ...]:
+    """What of the text itself nobody could read, as `uninspected` says it."""
+    parts: list[str] = []
+    if assessment.unread >= UNREAD:
+        parts.append(f"text: {assessment.unread:.0%} of its words are unknown to the encoder")
+    if "views_left_out" in normalised.steps:
+        parts.append("text: it holds more encoded or disguised readings than are read")
+    return tuple(parts)
 
 
 def _failure_action(policy: Policy, stage: str) -> Action:
@@ -174,7 +188,11 @@ class _Cut(NamedTuple):
 
 
 def _redacted(
-    policy: Policy, hits: tuple[Hit, ...], categories: dict[str, CategoryVerdict], normalised: Normalised, rail: Rail
+    policy: Policy,
+    assessment: Assessment,
+    categories: dict[str, CategoryVerdict],
+    normalised: Normalised,
+    rail: Rail,
 ) -> str | None:
     """The original with every redacted span replaced; None where no category asks for redaction.
 
@@ -184,14 +202,23 @@ def _redacted(
     if not redacting:
         return None
     cuts = []
-    for name, matches in _hits_by_category(policy, hits, rail).items():
+    for name, matches in _hits_by_category(policy, assessment.hits, rail).items():
         if name in redacting:
             cuts += [_Cut(*normalised.to_original(h.start, h.end), h.name.upper()) for _, h in matches]
-    whole = (Span(0, len(normalised.original), 1.0),)
-    for name, ruling in categories.items():
-        if name in redacting and ruling.source not in ("terms", "patterns"):
-            # A judge names no span: what cannot be cut out exactly is cut out whole.
-            cuts += [_Cut(span.start, span.end, name.upper()) for span in ruling.spans or whole]
+    exact = list(cuts)
+    for name in redacting:
+        score = assessment.scores.get(name)
+        start = policy.spec.categories[name].thresholds.redact
+        if score is None or start is None or score.value < start:
+            continue
+        # A judge names no span: what cannot be cut out exactly is cut out whole. A sentence in which a
+        # rule has cut already owes its score to that; one without such a cut goes as it is.
+        spans = _original(score.spans, normalised) or (Span(0, len(normalised.original), 1.0),)
+        cuts += [
+            _Cut(span.start, span.end, name.upper())
+            for span in spans
+            if not any(span.start <= cut.start and cut.end <= span.end for cut in exact)
+        ]
     replace = _placeholders(normalised.original) if policy.spec.redaction.style == "placeholder" else _mask
     return _replace(normalised.original, _disjoint(cuts), replace)
 

@@ -15,6 +15,7 @@ __all__ = ["Normalised", "View", "normalise", "sentences", "windows"]
 _STEPS = (
     "nfkc",
     "zero_width",
+    "blanks",
     "bidi",
     "tags",
     "confusables",

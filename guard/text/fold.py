@@ -45,9 +45,11 @@ def _within(*blocks: tuple[int, int]) -> Iterable[int]:
 
 
 _INVISIBLE = (
-    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u3164\ufe00-\ufe0f\ufeff"
-    "\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0080-\U000e0fff"
+    "\u00ad\u034f\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\ufe00-\ufe0f\ufeff"
+    "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0080-\U000e0fff"
 )
+# Blank to the eye, but letters or symbols by their class: taken away they would glue words together.
+_BLANKS = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"
 _EMOJI = (
     "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u21aa\u231a-\u23ff\u24c2\u25aa-\u25fe\u2600-\u27bf"
@@ -239,6 +241,7 @@ def fold(text: str) -> Folded:
             break
         apply("surrogates", _SURROGATES, _surrogate, False)
         apply("tags", _TAGS, _tag, False)
+        apply("blanks", _BLANKS, lambda _: " ", True)
         apply("bidi", _BIDI_RUN, _nothing, False)
         if _ANY_INVISIBLE.search(text):
             apply("zero_width", _INVISIBLES, _invisible, True)

@@ -126,7 +126,8 @@ def test_disabled_categories_are_not_active(make_policy: Callable[..., Policy]):
     policy = make_policy(categories={"hate": {}, "spam": {"enabled": False}, "violence": {}})
     assert [c.name for c in policy.active(Rail.INPUT)] == ["hate", "violence"]
     assert list(policy.categories) == ["hate", "violence"]
-    assert policy.active(Rail.INPUT, frozenset({"spam"})) == ()
+    with pytest.raises(InvalidContent, match="does not check `spam` on the input rail"):
+        policy.active(Rail.INPUT, frozenset({"spam"}))
 
 
 def test_rails_restrict_where_a_category_decides(make_policy: Callable[..., Policy]):
@@ -137,11 +138,13 @@ def test_rails_restrict_where_a_category_decides(make_policy: Callable[..., Poli
 
 
 def test_only_keeps_the_named_categories_in_policy_order(make_policy: Callable[..., Policy]):
-    """The caller's order does not matter; an unknown name is refused, with those that exist."""
+    """The caller's order does not matter; what would not be checked is refused, never passed over."""
     policy = make_policy(categories={"c": {}, "a": {"rails": ["output"]}, "b": {}})
     assert [c.name for c in policy.active(Rail.INPUT, frozenset({"b", "c"}))] == ["c", "b"]
-    assert policy.active(Rail.INPUT, frozenset({"a"})) == ()
-    assert policy.active(Rail.INPUT, frozenset()) == ()
+    with pytest.raises(InvalidContent, match="does not check `a` on the input rail"):
+        policy.active(Rail.INPUT, frozenset({"a", "b"}))
+    with pytest.raises(InvalidContent, match="`categories` is empty"):
+        policy.active(Rail.INPUT, frozenset())
     with pytest.raises(InvalidContent, match="policy `forum` has no category `x`; it has: c, a, b") as caught:
         policy.active(Rail.INPUT, frozenset({"y", "x", "a"}))
     assert caught.value.path == "$.categories"
