@@ -1,0 +1,42 @@
+"""The application: routes, limits, errors, the policy watcher, and a shutdown that drains."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from litestar import Litestar
+from litestar.datastructures import State
+
+from guard.api import moderate, openapi, operations, policies
+from guard.api.errors import EXCEPTION_HANDLERS
+from guard.api.observe import Observed
+from guard.service import Service
+
+__all__ = ["create_app"]
+
+
+def create_app(service: Service) -> Observed:
+    """The ASGI application that serves `service`."""
+    app = Litestar(
+        route_handlers=[moderate.router(service), policies.router(service), operations.router(service)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=service.settings.limits.max_body_bytes,
+        openapi_config=openapi.config(),
+        lifespan=[_watching],
+        state=State({"service": service, "settings": service.settings}),
+        logging_config=None,
+    )
+    return Observed(app, service.listener)
+
+
+@contextlib.asynccontextmanager
+async def _watching(app: Litestar) -> AsyncIterator[None]:
+    """Watches the policy folder while the application runs."""
+    service: Service = app.state.service
+    watcher = asyncio.create_task(service.book.watch(every=service.settings.reload_seconds))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+        await service.moderator.close()

@@ -1,0 +1,141 @@
+"""The OpenAPI document: what handlers read and answer, with examples, and the shape of errors.
+
+Handlers decode and encode bytes themselves, so each says here what these bytes are; the schemas come
+from the same msgspec structs that do the work.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import (
+    Example,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    PathItem,
+    Reference,
+    RequestBody,
+)
+
+from guard import __version__
+from guard.api.errors import MEDIA_TYPE, ProblemDetails
+
+__all__ = ["config", "describe_path", "described"]
+
+_REF = "#/components/schemas/{name}"
+_ERRORS = {
+    400: "The body is no JSON",
+    404: "No such policy",
+    413: "The body is too large",
+    422: "The body has another shape, exceeds a limit, or cannot be moderated",
+    503: "Too busy: come back after the seconds of `Retry-After`",
+}
+
+EXAMPLES: dict[str, dict[str, Example | Reference]] = {
+    "ModerateRequest": {
+        "text": Example(summary="One text", value={"input": "How do I kill a Linux process?"}),
+        "texts": Example(
+            summary="Several texts under another policy",
+            value={"input": ["You are welcome.", "I will find you and hurt you."], "policy": "strict"},
+        ),
+        "conversation": Example(
+            summary="The last turn of a conversation, in its context",
+            value={
+                "input": [
+                    {"role": "user", "content": "My ankle is swollen."},
+                    {"role": "assistant", "content": "Take 800 mg of ibuprofen every four hours."},
+                ],
+                "rail": "output",
+                "categories": ["health_advice"],
+            },
+        ),
+    },
+    "PolicyText": {
+        "minimal": Example(
+            summary="A policy that changes one threshold",
+            value={
+                "yaml": "version: 1\nname: forum\ndescription: Our forum\nextends: default\n"
+                "categories:\n  harassment:\n    thresholds: {flag: 0.4}\n"
+            },
+        )
+    },
+}
+
+
+class _Described:
+    """The kinds that routes were described with; their schemas become the document's components."""
+
+    def __init__(self) -> None:
+        self.kinds: list[Any] = [ProblemDetails]
+        self.paths: dict[str, PathItem] = {}
+
+    def media(self, kind: Any) -> OpenAPIMediaType:
+        if kind not in self.kinds:
+            self.kinds.append(kind)
+        name = kind.__name__
+        return OpenAPIMediaType(schema=Reference(ref=_REF.format(name=name)), examples=EXAMPLES.get(name))
+
+    def components(self) -> dict[str, Any]:
+        _, components = msgspec.json.schema_components(self.kinds, ref_template=_REF)
+        return components
+
+
+_described = _Described()
+
+
+def described(
+    answer: Any, *, body: Any = None, text: str = "The answer", errors: tuple[int, ...] = ()
+) -> type[Operation]:
+    """An operation class for a handler that reads `body`, answers `answer`, or fails with `errors`."""
+    content = _described.media(answer)
+    responses: dict[str, OpenAPIResponse | Reference] = {
+        "200": OpenAPIResponse(description=text, content={"application/json": content})
+    }
+    for status in errors:
+        media = OpenAPIMediaType(schema=Reference(ref=_REF.format(name=ProblemDetails.__name__)))
+        responses[str(status)] = OpenAPIResponse(description=_ERRORS[status], content={MEDIA_TYPE: media})
+    read = None
+    if body is not None:
+        read = RequestBody(required=True, content={"application/json": _described.media(body)})
+
+    @dataclass
+    class Described(Operation):
+        request_body: RequestBody | Reference | None = field(default_factory=lambda: read)
+        responses: dict[str, OpenAPIResponse | Reference] | None = field(default_factory=lambda: responses)
+
+        def __post_init__(self) -> None:
+            self.request_body = read
+            self.responses = responses
+
+    return Described
+
+
+def describe_path(path: str, *, post: Operation) -> None:
+    """Puts a raw ASGI route, which Litestar does not describe, into the document."""
+    _described.paths[path] = PathItem(post=post)
+
+
+class _Document(JsonRenderPlugin):
+    """Serves the document with the components of everything that was described."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        own = openapi_schema.setdefault("components", {}).setdefault("schemas", {})
+        own.update(_described.components())
+        openapi_schema["paths"] |= {path: item.to_schema() for path, item in _described.paths.items()}
+        return msgspec.json.encode(openapi_schema)
+
+
+def config() -> OpenAPIConfig:
+    """The document's frame; served as JSON at `/schema` and `/schema/openapi.json`."""
+    return OpenAPIConfig(
+        title="Guard",
+        version=__version__,
+        description="Self-hosted content moderation. Errors are RFC 9457 problem details.",
+        path="/schema",
+        render_plugins=[_Document(path=["/", "/openapi.json"])],
+        use_handler_docstrings=True,
+    )

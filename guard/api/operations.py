@@ -1,0 +1,53 @@
+"""For whoever runs the service: is it alive, is it ready, what does it do."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, Router, get
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from guard import __version__
+from guard.api.openapi import described
+from guard.api.schemas import Health, Models, Readiness
+from guard.service import Service
+
+__all__ = ["router"]
+
+
+def router(service: Service) -> Router:
+    """The routes of operations, bound to their service."""
+
+    @get(
+        "/healthz",
+        operation_class=described(Health, text="The process is alive"),
+        summary="Is the process alive?",
+        tags=["operations"],
+    )
+    async def healthz() -> Response[bytes]:
+        """Answers as long as the process can."""
+        return Response(msgspec.json.encode(Health("ok", __version__)), media_type="application/json")
+
+    @get(
+        "/readyz",
+        operation_class=described(Readiness, text="Send requests here"),
+        summary="Should requests be sent here?",
+        tags=["operations"],
+    )
+    async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Ready. A policy folder that is kept out is shown: the policies before it stay in use."""
+        judge = service.moderator.judge
+        answer = Readiness(
+            status="ready",
+            policies={policy.name: policy.fingerprint for policy in service.book},
+            policies_loaded_at=service.book.status.loaded_at,
+            policies_rejected=tuple([str(problem) for problem in service.book.status.problems]),
+            models=Models(service.moderator.screen.name, judge.name if judge is not None else None),
+        )
+        return Response(msgspec.json.encode(answer), media_type="application/json")
+
+    @get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operations"])
+    async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Counters and latencies in Prometheus's text format."""
+        return Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Router("", route_handlers=[healthz, readyz, metrics])

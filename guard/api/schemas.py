@@ -1,0 +1,239 @@
+"""What goes over the wire on the native routes, and how it becomes `Content`."""
+
+from typing import Any
+
+import msgspec
+
+from guard.config import Limits
+from guard.content import Content, Rail, Turn
+from guard.errors import InvalidContent, LimitExceeded
+from guard.verdict import Verdict
+
+__all__ = [
+    "Health",
+    "Message",
+    "Models",
+    "ModerateRequest",
+    "ModerateResponse",
+    "Part",
+    "PolicyName",
+    "PolicyPage",
+    "PolicySummary",
+    "PolicyValidation",
+    "Readiness",
+    "Usage",
+    "ValidationProblem",
+    "contents_of",
+]
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One part of a message: a text, or something that is named in `uninspected`."""
+
+    type: str
+    text: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One turn of a conversation."""
+
+    role: str
+    content: str | list[Part] | None
+    name: str | None = None
+
+
+class ModerateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One text, several texts, or one conversation whose last turn is judged in its context."""
+
+    input: str | list[str | Message]
+    policy: str | None = None
+    rail: Rail | None = None
+    categories: list[str] | None = None
+    explain: bool = False
+    store: bool = False
+
+
+class PolicyName(msgspec.Struct, frozen=True):
+    """Which version of which policy gave the verdicts."""
+
+    name: str
+    fingerprint: str
+
+
+class Models(msgspec.Struct, frozen=True):
+    """The models behind the verdicts; `judge` is null where none is configured."""
+
+    screen: str
+    judge: str | None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the request cost."""
+
+    texts: int
+    judged: int
+    judge_tokens: int
+    milliseconds: float
+
+
+class ModerateResponse(msgspec.Struct, frozen=True):
+    """One result per text, in the order of the input."""
+
+    id: str
+    policy: PolicyName
+    models: Models
+    results: tuple[Verdict, ...]
+    usage: Usage
+
+
+class PolicySummary(msgspec.Struct, frozen=True):
+    """A loaded policy in the list."""
+
+    name: str
+    fingerprint: str
+    description: str
+    categories: tuple[str, ...]
+    extends: str | None
+
+
+class PolicyPage(msgspec.Struct, frozen=True):
+    """The loaded policies."""
+
+    policies: tuple[PolicySummary, ...]
+    default: str
+
+
+class ValidationProblem(msgspec.Struct, frozen=True):
+    """One mistake in a policy text."""
+
+    line: int
+    path: str
+    message: str
+
+
+class PolicyValidation(msgspec.Struct, frozen=True):
+    """What the loader says of a policy text."""
+
+    valid: bool
+    name: str | None
+    fingerprint: str | None
+    problems: tuple[ValidationProblem, ...]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The process is alive."""
+
+    status: str
+    version: str
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Whether requests should be sent here, and what is not as it should be.
+
+    `policies_rejected` lists the mistakes of a policy folder that is kept out; the policies before
+    it stay in use.
+    """
+
+    status: str
+    policies: dict[str, str]
+    policies_loaded_at: float
+    policies_rejected: tuple[str, ...]
+    models: Models
+
+
+def contents_of(request: ModerateRequest, limits: Limits) -> list[Content]:
+    """What the request wants moderated, in order.
+
+    Raises:
+        LimitExceeded: too many or too long texts.
+        InvalidContent: nothing to moderate, or texts and messages mixed.
+    """
+    match request.input:
+        case str() as text:
+            contents = [Content.of(_text(text, "$.input", limits), rail=request.rail or Rail.INPUT)]
+        case []:
+            raise InvalidContent("`input` is an empty list: send at least one text, or a conversation with a turn")
+        case [str(), *_] as texts:
+            contents = _texts(texts, request.rail or Rail.INPUT, limits)
+        case messages:
+            contents = [_conversation(messages, request.rail, limits)]
+    return contents
+
+
+def _texts(texts: list[Any], rail: Rail, limits: Limits) -> list[Content]:
+    if len(texts) > limits.max_texts:
+        raise LimitExceeded(
+            f"{len(texts)} texts in one request; the limit is {limits.max_texts} (max_texts)",
+            limit="max_texts",
+            allowed=limits.max_texts,
+        )
+    contents = []
+    for index, text in enumerate(texts):
+        path = f"$.input[{index}]"
+        if not isinstance(text, str):
+            raise InvalidContent("a list holds either texts or the messages of one conversation, not both", path=path)
+        contents.append(Content.of(_text(text, path, limits), rail=rail))
+    return contents
+
+
+def _conversation(messages: list[Any], rail: Rail | None, limits: Limits) -> Content:
+    """The last turn, with the turns before it as its context."""
+    if len(messages) > limits.max_texts:
+        raise LimitExceeded(
+            f"{len(messages)} messages in one conversation; the limit is {limits.max_texts} (max_texts)",
+            limit="max_texts",
+            allowed=limits.max_texts,
+        )
+    turns, uninspected = [], []
+    for index, message in enumerate(messages):
+        path = f"$.input[{index}]"
+        if not isinstance(message, Message):
+            raise InvalidContent("a list holds either texts or the messages of one conversation, not both", path=path)
+        if message.role not in ROLES:
+            raise InvalidContent(
+                f"role `{message.role[:40]}` is unknown; expected one of {', '.join(sorted(ROLES))}",
+                path=f"{path}.role",
+            )
+        text, unseen = _message_text(message, f"{path}.content")
+        turns.append(Turn(message.role, text))
+        uninspected += unseen
+    length = sum(len(turn.text) for turn in turns)
+    _check_length(length, "$.input", limits)
+    last = turns[-1]
+    if not last.text:
+        raise InvalidContent("the last message holds no text to moderate", path=f"$.input[{len(turns) - 1}].content")
+    if rail is None:
+        rail = Rail.OUTPUT if last.role == "assistant" else Rail.INPUT
+    return Content(last.text, last.role, rail, tuple(turns[:-1]), tuple(uninspected))
+
+
+def _message_text(message: Message, path: str) -> tuple[str, list[str]]:
+    """A message's texts, joined, and the names of its other parts."""
+    if message.content is None or isinstance(message.content, str):
+        return message.content or "", []
+    texts, unseen = [], []
+    for index, part in enumerate(message.content):
+        if part.text is not None and part.type in ("text", "input_text", "output_text"):
+            texts.append(part.text)
+        else:
+            unseen.append(f"{path}[{index}]: {part.type[:40]}")
+    return "\n".join(texts), unseen
+
+
+def _text(text: str, path: str, limits: Limits) -> str:
+    if not text:
+        raise InvalidContent("the text is empty: there is nothing to moderate", path=path)
+    _check_length(len(text), path, limits)
+    return text
+
+
+def _check_length(length: int, path: str, limits: Limits) -> None:
+    if length > limits.max_characters:
+        raise LimitExceeded(
+            f"{length} characters; the limit is {limits.max_characters} (max_characters)",
+            limit="max_characters",
+            allowed=limits.max_characters,
+            path=path,
+        )

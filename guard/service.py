@@ -1,0 +1,81 @@
+"""Puts the parts together: settings in, a moderator with its policies, screen, cache and listeners out.
+
+The API and the command line both start here; nothing else chooses an implementation.
+"""
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from guard.cache import VerdictCache
+from guard.cache.memory import MemoryCache
+from guard.cache.redis import RedisCache
+from guard.config import Settings
+from guard.errors import InvalidPolicy, Problem
+from guard.moderator import Moderator
+from guard.policy import BookStatus, PatternNames, Policy, PolicyBook
+from guard.screen.encoder import Encoder
+from guard.screen.patterns import CATALOGUE, check_regex
+from guard.screen.standard import StandardScreen
+from guard.telemetry import Listener, Listeners, LogListener, PoliciesChanged, PrometheusListener
+
+__all__ = ["Service", "build", "pattern_names"]
+
+
+class Service(msgspec.Struct, frozen=True):
+    """Everything that a running Guard is made of."""
+
+    settings: Settings
+    book: PolicyBook
+    moderator: Moderator
+    listener: Listener
+    registry: CollectorRegistry
+
+
+def pattern_names() -> PatternNames:
+    """What the policy loader must know of the screen's patterns."""
+    return PatternNames(frozenset(CATALOGUE), check_regex)
+
+
+def build(settings: Settings) -> Service:
+    """A service ready to moderate.
+
+    Raises:
+        InvalidPolicy, ModelError, ConfigError: with what is wrong and where.
+    """
+    registry = CollectorRegistry()
+    listener = Listeners([LogListener(debugging=settings.server.log_level == "debug"), PrometheusListener(registry)])
+    threads = settings.encoder_threads or os.cpu_count() or 1
+    screen = StandardScreen(Encoder.shipped(), threads=threads, max_waiting=settings.limits.max_waiting_texts)
+
+    def prepare(policies: Mapping[str, Policy]) -> None:
+        if settings.default_policy not in policies:
+            missing = f"the default policy `{settings.default_policy}` (GUARD_DEFAULT_POLICY) is not among them"
+            raise InvalidPolicy([Problem(str(settings.policies), 0, "$", missing)])
+        for policy in policies.values():
+            screen.prepare(policy)
+
+    def tell(status: BookStatus) -> None:
+        names = tuple(policy.name for policy in book)
+        problems = tuple(str(problem) for problem in status.problems)
+        listener.on_event(PoliciesChanged(not problems, names, problems))
+
+    book = PolicyBook(settings.policies, pattern_names(), on_load=prepare, on_status=tell)
+    tell(book.status)
+    moderator = Moderator(
+        screen=screen,
+        judge=None,
+        cache=_cache(settings, listener),
+        secret=settings.cache_secret,
+        listener=listener,
+    )
+    return Service(settings, book, moderator, listener, registry)
+
+
+def _cache(settings: Settings, listener: Listener) -> VerdictCache:
+    kept = settings.cache
+    if kept.redis_url:
+        return RedisCache(kept.redis_url, ttl=kept.ttl_seconds, entries=kept.entries, listener=listener)
+    return MemoryCache(entries=kept.entries, ttl=kept.ttl_seconds)

@@ -1,0 +1,94 @@
+"""A running server, as users run it: the real command, the real encoder, a real socket."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 60
+
+
+class Server:
+    """A `guard serve` process: its address, a client, and everything that it logged."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, lines: "queue.Queue[str]", logged: list[str]) -> None:
+        self.process = process
+        self.url = url
+        self.client = httpx.Client(base_url=url, timeout=60)
+        self._lines = lines
+        self._logged = logged
+
+    def log(self) -> str:
+        """All log lines so far."""
+        while not self._lines.empty():
+            self._logged.append(self._lines.get())
+        return "".join(self._logged)
+
+    def moderate(self, text: object, **fields: object) -> httpx.Response:
+        """POST /moderate."""
+        return self.client.post("/moderate", json={"input": text, **fields})
+
+
+@contextmanager
+def serving(**environment: str) -> Iterator[Server]:
+    """Starts `guard serve` on a free port and stops it with SIGTERM."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GUARD_")}
+    env |= {
+        "GUARD_POLICIES": str(ROOT / "policies"),
+        "GUARD_PORT": "0",
+        "GUARD_RELOAD_SECONDS": "0.1",
+    } | environment
+    command = [sys.executable, "-c", "from guard.cli import main; main()", "serve"]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        lines: queue.Queue[str] = queue.Queue()
+        assert process.stderr is not None
+        threading.Thread(target=lambda: [lines.put(line) for line in process.stderr], daemon=True).start()
+        logged: list[str] = []
+        running = None
+        try:
+            running = Server(process, _url(process, lines, logged), lines, logged)
+            yield running
+        finally:
+            if running is not None:
+                running.client.close()
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+def _url(process: subprocess.Popen[str], lines: "queue.Queue[str]", logged: list[str]) -> str:
+    """Waits for the event that says where the server listens."""
+    while True:
+        try:
+            line = lines.get(timeout=START_SECONDS if process.poll() is None else 1)
+        except queue.Empty:
+            pytest.fail(f"the server did not start:\n{''.join(logged)}")
+        logged.append(line)
+        if '"service_started"' in line:
+            url: str = json.loads(line)["url"]
+            return url
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One server for all tests that do not change it."""
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def start_server() -> Callable[..., "contextmanager[Server]"]:
+    """For tests that need a server with settings of their own."""
+    return serving
