@@ -1,0 +1,59 @@
+"""The command line: `guard serve | check | scan | policy … | completion`.
+
+Commands import what they need when they run: `guard --help` loads no model.
+"""
+
+import sys
+from pathlib import Path
+
+import rich_click as click
+from rich_click.rich_command import RichGroup
+
+from guard import __version__
+from guard.errors import GuardError
+
+__all__ = ["main"]
+
+
+class _Lazy(RichGroup):
+    """A group whose commands live in modules that are imported when a command is asked for."""
+
+    modules = ("check", "completion", "policy", "scan", "serve")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.modules:
+            return None
+        module = __import__(f"guard.cli.{name}", fromlist=["command"])
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="guard")
+def cli() -> None:
+    """Self-hosted content moderation: policies as YAML, verdicts with scores."""
+
+
+def main() -> None:
+    """The entry point: Guard's own errors become one clear message and exit code 2."""
+    try:
+        cli(standalone_mode=True)
+    except GuardError as exc:
+        click.echo(f"guard: {exc}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left: that is no error of ours.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def policies_option(function: click.decorators.FC) -> click.decorators.FC:
+    """`--policies DIR`, shared by every command that reads policies."""
+    return click.option(
+        "--policies",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder of the policies [GUARD_POLICIES; ./policies, else those of the package].",
+    )(function)

@@ -1,0 +1,91 @@
+"""`guard policy`: look at policies and check them."""
+
+import sys
+from pathlib import Path
+
+import msgspec
+import rich_click as click
+
+from guard.cli import policies_option
+from guard.errors import InvalidPolicy
+from guard.policy import Policy
+
+__all__ = ["command"]
+
+
+@click.group("policy")
+def command() -> None:
+    """Look at policies and check them."""
+
+
+@command.command("list")
+@policies_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_policies(policies: Path | None, as_json: bool) -> None:
+    """List the policies of a folder."""
+    loaded = _load(policies)
+    if as_json:
+        rows = [
+            {
+                "name": p.name,
+                "fingerprint": p.fingerprint,
+                "categories": list(p.categories),
+                "extends": p.spec.extends,
+            }
+            for p in loaded.values()
+        ]
+        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("policy", "fingerprint", "extends", "categories", "description", box=None, header_style="bold")
+    for policy in loaded.values():
+        spec = policy.spec
+        summary = " ".join(spec.description.split())
+        table.add_row(policy.name, policy.fingerprint[:12], spec.extends or "", str(len(policy.categories)), summary)
+    Console().print(table)
+
+
+@command.command("lint")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@policies_option
+def lint(folder: Path | None, policies: Path | None) -> None:
+    """Check the policies of FOLDER: every mistake with file, line and path.
+
+    Exit codes: 0 all is well, 1 there are mistakes.
+    """
+    try:
+        loaded = _load(folder or policies)
+    except InvalidPolicy as exc:
+        for problem in exc.problems:
+            click.echo(str(problem))
+        click.echo(f"{len(exc.problems)} problem{'s' * (len(exc.problems) != 1)}", err=True)
+        sys.exit(1)
+    click.echo(f"{len(loaded)} policies are valid: {', '.join(loaded)}", err=True)
+
+
+@command.command("show")
+@click.argument("name")
+@policies_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of YAML.")
+def show(name: str, policies: Path | None, as_json: bool) -> None:
+    """Show policy NAME in full, with all that it inherits."""
+    loaded = _load(policies)
+    if name not in loaded:
+        raise click.UsageError(f"no policy `{name}`; there is: {', '.join(loaded)}")
+    spec = msgspec.to_builtins(loaded[name].spec)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(spec), indent=2).decode())
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=100).rstrip())
+
+
+def _load(folder: Path | None) -> dict[str, Policy]:
+    from guard.config import settings_from
+    from guard.policy import load_policies
+    from guard.service import pattern_names
+
+    return load_policies(settings_from(policies=folder).policies, pattern_names())

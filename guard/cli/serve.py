@@ -1,0 +1,84 @@
+"""`guard serve`: the HTTP service."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import time
+from pathlib import Path
+
+import rich_click as click
+
+from guard.cli import policies_option
+
+__all__ = ["command"]
+
+
+@click.command("serve")
+@click.option("--host", help="Address to listen on [GUARD_HOST; 127.0.0.1].")
+@click.option("--port", type=int, help="Port to listen on [GUARD_PORT; 8000].")
+@policies_option
+@click.option("--log-format", type=click.Choice(["json", "text"]), help="Form of the log [GUARD_LOG_FORMAT; json].")
+@click.option("--log-level", help="Least severe event in the log [GUARD_LOG_LEVEL; info].")
+def command(
+    host: str | None, port: int | None, policies: Path | None, log_format: str | None, log_level: str | None
+) -> None:
+    """Serve POST /moderate and its companions over HTTP.
+
+    Every setting can also be given as an environment variable: docs/settings.md.
+    """
+    started = time.perf_counter()
+    import structlog
+    import uvicorn
+
+    from guard.api.app import create_app
+    from guard.config import settings_from
+    from guard.service import build
+    from guard.telemetry import configure_logging
+
+    settings = settings_from(host=host, port=port, policies=policies, log_format=log_format, log_level=log_level)
+    server_settings = settings.server
+    configure_logging(level=server_settings.log_level, form=server_settings.log_format)
+    service = build(settings)
+    config = uvicorn.Config(
+        create_app(service),
+        host=server_settings.host,
+        port=server_settings.port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=server_settings.drain_seconds,
+    )
+
+    class Server(uvicorn.Server):
+        """Says where it listens once it does: with port 0 nobody else could know."""
+
+        async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+            await super().startup()
+            if not self.should_exit:
+                bound = self.servers[0].sockets[0].getsockname()
+                structlog.get_logger("guard").info(
+                    "service_started",
+                    url=f"http://{bound[0]}:{bound[1]}",
+                    policies=[policy.name for policy in service.book],
+                    screen=service.moderator.screen.name,
+                    seconds=round(time.perf_counter() - started, 2),
+                )
+                # What was loaded stays for good: it need not be walked by every collection.
+                gc.collect()
+                gc.freeze()
+
+    server = Server(config)
+    config.load()
+    # uvicorn raises SIGTERM again once it has drained: having stopped as asked is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+    ):
+        runner.run(server.serve())
+    if not server.started:
+        raise click.ClickException(f"could not listen on {server_settings.host}:{server_settings.port}")
