@@ -19,12 +19,13 @@ serve: $(VENV)/.serve ## Run the service on http://127.0.0.1:8000 (ARGS="--port 
 test: $(VENV)/.dev check ## Install what the tests need, then run every check and every test
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev ## Style, types, layers, compose file
+check: $(VENV)/.dev ## Style, types, layers, compose file, Dockerfile, policies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/guard policy lint policies
 
 format: $(VENV)/.dev ## Rewrite the code in the house's style
@@ -42,7 +43,7 @@ clean: ## Remove the virtual environment and caches
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Guard needs Python 3.11 or newer: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no virtual environment: install python3-venv" >&2; exit 1; }
 
 $(VENV)/.serve: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable .
