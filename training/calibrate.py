@@ -1,0 +1,218 @@
+"""Reading the shipped graph on labelled rows: raw scores, Platt scaling, and figures for each head.
+
+Everything is measured through the int8 graph, one unpadded text a call, as the service runs it.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from sklearn.metrics import average_precision_score, roc_auc_score
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from training.batches import Plan, laid_out, matrices
+from training.data import Example
+
+__all__ = [
+    "Calibrated", "Figures", "Manifest", "Platt", "Reader", "calibrate", "figures", "fit_platt", "probabilities",
+    "read_manifest",
+]  # fmt: skip
+
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int8]
+
+PRIOR = (0.02, 0.3)
+"""Where a head's share of positives among its known rows lies outside, rows are weighted into this range."""
+SLOPE = (0.3, 2.5)
+BLIND_EVERY = 4
+"""So many rows to one that is read without role and context: the compatible APIs often know neither."""
+
+
+class Reader:
+    """Runs one encoder file, one thread a call; safe to call from several threads."""
+
+    def __init__(self, path: Path, tokenizer: Tokenizer, *, max_tokens: int = 192, context_tokens: int = 48) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self._context_tokens = context_tokens
+
+    def ids(self, text: str) -> list[int]:
+        """The text's tokens, without markers."""
+        found: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return found
+
+    def raw(self, text: Sequence[int], role: str = "unknown", context: str = "", *, start: int = 0) -> Floats:
+        """Logits [heads] of the window of `text` (token ids) from token `start` on."""
+        before = self.ids(context[-10 * self._context_tokens :])[-self._context_tokens :] if context else []
+        row = laid_out(text, role, before, max_tokens=self._max_tokens, start=start)
+        feed = {"input_ids": np.array([row.ids]), "token_type_ids": np.array([row.types])}
+        (logits,) = self._session.run(["logits"], feed)
+        return np.asarray(logits[0], dtype=np.float64)
+
+    def raw_all(self, examples: Sequence[Example], *, rows: Sequence[int] | None = None, threads: int = 2) -> Floats:
+        """Logits [rows, heads] of the first window of each example, or of those numbered `rows`.
+
+        Every fourth example is read without its role and context.
+        """
+        chosen = range(len(examples)) if rows is None else rows
+
+        def one(i: int) -> Floats:
+            example = examples[i]
+            ids = self.ids(example.text[:4_000])
+            return self.raw(ids) if i % BLIND_EVERY == 0 else self.raw(ids, example.role, example.context)
+
+        with ThreadPoolExecutor(threads) as pool:
+            return np.stack(list(tqdm(pool.map(one, chosen), total=len(chosen), mininterval=10)))
+
+
+@dataclass(frozen=True, slots=True)
+class Platt:
+    """`probability = sigmoid(scale * logit + offset)`."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, logits: Floats) -> Floats:
+        return np.asarray(1 / (1 + np.exp(-np.clip(self.scale * logits + self.offset, -40, 40))))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How one head does on rows that say 0 or 1 of it; `auc`, `auprc` are NaN with a side empty."""
+
+    rows: int
+    positives: int
+    auc: float
+    auprc: float
+    ece: float
+
+    def rounded(self) -> dict[str, float | int | None]:
+        """For JSON: four decimals, NaN as null."""
+        return {
+            name: value if isinstance(value, int) else None if math.isnan(value) else round(value, 4)
+            for name, value in (
+                ("rows", self.rows), ("positives", self.positives), ("auc", self.auc),
+                ("auprc", self.auprc), ("ece", self.ece),
+            )
+        }  # fmt: skip
+
+
+def fit_platt(logits: Floats, known: Labels, *, prior: tuple[float, float] = PRIOR) -> Platt:
+    """Scale and offset of one head by weighted maximum likelihood; the identity with a side empty.
+
+    The sets hold far more harm than traffic does, or, for a rare head, hardly any. So positives are
+    weighted until their share lies within `prior`. Targets are smoothed as Platt proposed.
+    """
+    logits, known = logits[known >= 0], known[known >= 0]
+    positives, rows = int(known.sum()), len(known)
+    if positives in (0, rows):
+        return Platt()
+    share = min(max(positives / rows, prior[0]), prior[1])
+    weight = np.where(known == 1, share / positives, (1 - share) / (rows - positives))
+    target = np.where(known == 1, (positives + 1) / (positives + 2), 1 / (rows - positives + 2))
+    return _newton(logits, target, weight)
+
+
+def _newton(x: Floats, target: Floats, weight: Floats, *, rounds: int = 100) -> Platt:
+    """Logistic regression on one variable, with a weak pull of the scale to 1."""
+    theta = np.array([1.0, 0.0])
+    design = np.stack([x, np.ones_like(x)], axis=1)
+    pull = np.array([1e-3, 0.0])
+
+    def cost(t: Floats) -> float:
+        z = design @ t
+        return float((weight * (np.logaddexp(0, z) - target * z)).sum() + pull[0] / 2 * (t[0] - 1) ** 2)
+
+    for _ in range(rounds):
+        p = 1 / (1 + np.exp(-np.clip(design @ theta, -40, 40)))
+        gradient = design.T @ (weight * (p - target)) + pull * (theta - [1.0, 0.0])
+        curve = design.T @ (design * (weight * p * (1 - p))[:, None]) + np.diag(pull + 1e-9)
+        step = np.linalg.solve(curve, gradient)
+        size = 1.0
+        while size > 1e-4 and cost(theta - size * step) > cost(theta):
+            size /= 2
+        theta = theta - size * step
+        if float(np.abs(size * step).max()) < 1e-7:
+            break
+    return Platt(float(np.clip(theta[0], *SLOPE)), float(theta[1]))
+
+
+class Calibrated(NamedTuple):
+    """Each head's calibration, and its figures on the validation rows."""
+
+    platt: dict[str, Platt]
+    figures: dict[str, Figures]
+
+
+def calibrate(logits: Floats, examples: Sequence[Example], plan: Plan) -> Calibrated:
+    """Fits every head on `logits` [rows, heads]; the figures' scores are of the half that was not fitted."""
+    known = matrices([example.target for example in examples], plan.heads).known
+    halves = np.arange(len(examples)) % 2
+    platt: dict[str, Platt] = {}
+    found: dict[str, Figures] = {}
+    for i, head in enumerate(plan.heads):
+        platt[head] = fit_platt(logits[:, i], known[:, i])
+        scores = np.zeros(len(examples))
+        for half in (0, 1):
+            other = fit_platt(logits[halves != half, i], known[halves != half, i])
+            scores[halves == half] = other(logits[halves == half, i])
+        found[head] = figures(platt[head](logits[:, i]), known[:, i], calibrated=scores)
+    return Calibrated(platt, found)
+
+
+def figures(scores: Floats, known: Labels, *, calibrated: Floats | None = None) -> Figures:
+    """The figures of one head; `calibrated` are scores for the calibration error, where they differ."""
+    calibrated = (scores if calibrated is None else calibrated)[known >= 0]
+    scores, known = scores[known >= 0], known[known >= 0]
+    positives = int(known.sum())
+    if positives == 0 or positives == len(known):
+        return Figures(len(known), positives, math.nan, math.nan, math.nan)
+    return Figures(
+        rows=len(known),
+        positives=positives,
+        auc=float(roc_auc_score(known, scores)),
+        auprc=float(average_precision_score(known, scores)),
+        ece=calibration_error(calibrated, known),
+    )
+
+
+def calibration_error(scores: Floats, known: Labels, *, bins: int = 15) -> float:
+    """Expected calibration error over `bins` bins of equal width."""
+    which = np.minimum((scores * bins).astype(int), bins - 1)
+    total = 0.0
+    for index in range(bins):
+        inside = which == index
+        if inside.any():
+            total += float(inside.mean()) * abs(float(scores[inside].mean()) - float(known[inside].mean()))
+    return total
+
+
+def probabilities(logits: Floats, heads: Sequence[str], platt: Mapping[str, Platt]) -> Floats:
+    """Calibrated scores [rows, heads]."""
+    return np.stack([platt[head](logits[:, i]) for i, head in enumerate(heads)], axis=1)
+
+
+class Manifest(NamedTuple):
+    """The part of `model.json` that reading scores needs."""
+
+    heads: tuple[str, ...]
+    platt: dict[str, Platt]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Heads and calibration of the encoder in `folder`."""
+    manifest = json.loads((folder / "model.json").read_text())
+    platt = {head: Platt(**found) for head, found in manifest["calibration"].items()}
+    return Manifest(tuple(manifest["heads"]), platt)

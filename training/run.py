@@ -1,0 +1,99 @@
+"""The whole way to a shipped encoder: `python -m training.run --data DIR`.
+
+Data, training, export, calibration through the exported graph, card: in this order, each from the result of the
+one before. With `--weights` an earlier run's weights are exported and calibrated again without training.
+"""
+
+import argparse
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sklearn.metrics import roc_auc_score
+
+from training.batches import Plan, base_tokenizer, matrices
+from training.calibrate import Floats, Reader, calibrate
+from training.card import Quantisation, origins, write_card, write_notice
+from training.data import Example
+from training.evaluate import measure, table
+from training.export import export, write_float
+from training.manifest import Provenance, write_manifest
+from training.model import Encoder
+from training.train import Recipe, fit, heads_with_labels, load, read_run, split_examples
+
+__all__ = ["main", "ship"]
+
+SHIPPED = Path(__file__).parent.parent / "guard" / "screen" / "model"
+
+
+def ship(weights: Path, validation: Sequence[Example], folder: Path, *, data: Path, dev: Path | None) -> None:
+    """Exports what `fit` left in `weights`, calibrates it on `validation`, and writes all artefacts to `folder`."""
+    model, run = load(weights), read_run(weights)
+    plan = Plan(run.heads)
+    export(model, folder)
+    logits = Reader(folder / "encoder.onnx", base_tokenizer()).raw_all(validation)
+    calibrated = calibrate(logits, validation, plan)
+    write_manifest(
+        folder,
+        heads=plan.heads,
+        calibration=calibrated.platt,
+        validation=calibrated.figures,
+        trained=Provenance(run.seed, run.rows, run.steps),
+    )
+    quantised = _compared(model, logits, validation, plan)
+    measured = list(measure(folder, dev)) if dev else []
+    found = origins(data)
+    write_card(folder, data=found, validation=calibrated.figures, quantised=quantised, measured=measured)
+    write_notice(folder, found)
+    for head, figure in calibrated.figures.items():
+        loss = quantised[head].shipped - quantised[head].exact if head in quantised else math.nan
+        cells = f"{figure.auc:8.4f}{figure.auprc:8.4f}{figure.ece:8.4f}{loss:+8.4f}"
+        print(f"{head:24}{figure.rows:7}{figure.positives:6}{cells}")
+    print(table(measured))
+
+
+def _compared(
+    model: Encoder, shipped: Floats, validation: Sequence[Example], plan: Plan, *, most: int = 6_000
+) -> dict[str, Quantisation]:
+    """AUC of the float32 graph beside that of the int8 graph's logits, on every n-th validation row."""
+    rows = range(0, len(validation), max(1, math.ceil(len(validation) / most)))
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "float.onnx"
+        write_float(model, path)
+        exact = Reader(path, base_tokenizer()).raw_all(validation, rows=rows)
+    known = matrices([validation[i].target for i in rows], plan.heads).known
+    found: dict[str, Quantisation] = {}
+    for i, head in enumerate(plan.heads):
+        has = known[:, i] >= 0
+        if len(set(known[has, i].tolist())) == 2:
+            found[head] = Quantisation(
+                float(roc_auc_score(known[has, i], exact[has, i])),
+                float(roc_auc_score(known[has, i], shipped[list(rows)][has, i])),
+            )
+    return found
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the training sets")
+    parser.add_argument("--dev", type=Path, help="folder of the measuring sets, for the card's figures")
+    parser.add_argument("--runs", type=Path, default=Path("runs/encoder"), help="folder for checkpoints and weights")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder for the artefacts")
+    parser.add_argument("--weights", type=Path, help="folder of a finished run: export and calibrate only")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end training by then")
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    train, validation = split_examples(options.data)
+    if options.weights is None:
+        options.runs.mkdir(parents=True, exist_ok=True)
+        plan = Plan(heads_with_labels(train))
+        recipe = Recipe(epochs=options.epochs, minutes=options.minutes, seed=options.seed)
+        fit(Encoder.pretrained(len(plan.heads)), train, base_tokenizer(), plan=plan, recipe=recipe, out=options.runs)
+    ship(options.weights or options.runs, validation, options.out, data=options.data, dev=options.dev)
+
+
+if __name__ == "__main__":
+    main()

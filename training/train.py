@@ -1,0 +1,287 @@
+"""Fine-tunes the encoder: `python -m training.train --data DIR --out DIR`. Seeded, resumable, ends on time.
+
+The learning rate falls to zero by the end of the steps or of the minutes, whichever comes first, so that a
+run on a busy machine still ends with a finished schedule.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training.batches import Batch, Plan, base_tokenizer, epoch, matrices
+from training.data import Example, Split, public_examples, split, synthetic_examples
+from training.labels import ALL_HEADS
+from training.model import Encoder, Shape, loss
+
+__all__ = ["Recipe", "Run", "fit", "heads_with_labels", "load", "main", "read_run", "split_examples"]
+
+CHECKPOINT_EVERY = 200
+FEWEST_POSITIVES = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a run may vary; `minutes` is measured on the clock of the wall, over all resumptions."""
+
+    rate: float = 2e-4
+    head_rate: float = 1e-3
+    words_rate: float = 3e-5
+    layer_decay: float = 0.9
+    warm_up: float = 0.05
+    most_positive_weight: float = 3.0
+    epochs: int = 2
+    minutes: float = math.inf
+    most_steps: int | None = None
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished training: what was learnt, and how long it took."""
+
+    heads: tuple[str, ...]
+    shape: Shape
+    seed: int
+    steps: int
+    rows: int
+    minutes: float
+    loss: float
+
+
+def heads_with_labels(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The heads with positives enough, in the order of `ALL_HEADS`."""
+    known, _ = matrices([example.target for example in examples], ALL_HEADS)
+    positives = (known == 1).sum(0)
+    return tuple(head for head, count in zip(ALL_HEADS, positives, strict=True) if count >= FEWEST_POSITIVES)
+
+
+def fit(
+    model: Encoder,
+    examples: Sequence[Example],
+    tokenizer: Tokenizer,
+    *,
+    plan: Plan,
+    recipe: Recipe,
+    out: Path,
+    clock: Callable[[], float] = time.monotonic,
+) -> Run:
+    """Trains to the end and writes `weights.pt`; a run that finds `checkpoint.pt` in `out` goes on there."""
+    torch.manual_seed(recipe.seed)
+    optimisers = _optimisers(model, recipe)
+    positive = _positive_weights(examples, plan.heads, recipe.most_positive_weight)
+    steps = recipe.most_steps or _estimated_steps(examples, tokenizer, plan, recipe)
+    state = _State(model, optimisers, out / "checkpoint.pt")
+    state.restore()
+    begun = clock() - state.seconds
+    limit = recipe.minutes * 60
+    bar = tqdm(total=steps, initial=state.step, unit="step", mininterval=10)
+    pace = _Pace(torch.get_num_threads())
+    model.train()
+    for batch in _remaining(examples, tokenizer, plan, recipe, state.step):
+        state.seconds = clock() - begun
+        progress = max(state.step / steps, state.seconds / limit)
+        if progress >= 1:
+            break
+        _set_rates(optimisers, _factor(progress, recipe.warm_up))
+        value = _step(model, batch, optimisers, positive)
+        state.advance(len(batch.known), value)
+        pace.note(batch.mask.numel() / (clock() - begun - state.seconds + 1e-9))
+        bar.update()
+        bar.set_postfix(loss=f"{state.loss:.4f}", progress=f"{progress:.3f}")
+        if state.step % CHECKPOINT_EVERY == 0:
+            state.save()
+    bar.close()
+    torch.save(model.state_dict(), out / "weights.pt")
+    run = Run(
+        plan.heads, model.shape, recipe.seed, state.step, state.rows, round(state.seconds / 60, 1), round(state.loss, 4)
+    )
+    (out / "run.json").write_text(json.dumps(asdict(run)) + "\n")
+    return run
+
+
+def read_run(out: Path) -> Run:
+    """What `fit` noted in `out`."""
+    raw = json.loads((out / "run.json").read_text())
+    return Run(**{**raw, "heads": tuple(raw["heads"]), "shape": Shape(**raw["shape"])})
+
+
+def load(out: Path) -> Encoder:
+    """The model that `fit` left in `out`."""
+    run = read_run(out)
+    model = Encoder(run.shape, len(run.heads))
+    model.load_state_dict(torch.load(out / "weights.pt", weights_only=True))
+    return model.eval()
+
+
+class _Pace:
+    """Keeps to as many threads as are fastest just now: on a busy machine one outruns two that wait for each other."""
+
+    SETTLED, TRIAL = 24, 2
+
+    def __init__(self, threads: int) -> None:
+        self._speeds = dict.fromkeys((threads, 1), 0.0)
+        self._threads = threads
+        self._left = self.SETTLED
+        self._on_trial = False
+
+    def note(self, speed: float) -> None:
+        """Takes the speed of a step, and chooses the threads of the next."""
+        if len(self._speeds) == 1:
+            return
+        self._speeds[self._threads] = speed
+        self._left -= 1
+        if self._left > 0:
+            return
+        if self._on_trial:
+            self._go_on(max(self._speeds, key=lambda threads: self._speeds[threads]), self.SETTLED)
+        else:
+            self._go_on(next(threads for threads in self._speeds if threads != self._threads), self.TRIAL)
+        self._on_trial = not self._on_trial
+
+    def _go_on(self, threads: int, steps: int) -> None:
+        self._threads, self._left = threads, steps
+        torch.set_num_threads(threads)
+
+
+class _State:
+    """What a run needs to go on after an interruption: weights, optimisers, and how far it came."""
+
+    def __init__(self, model: Encoder, optimisers: Sequence[torch.optim.Optimizer], path: Path) -> None:
+        self.model, self.optimisers, self.path = model, optimisers, path
+        self.step, self.rows, self.seconds, self.loss = 0, 0, 0.0, math.nan
+
+    def advance(self, rows: int, value: float) -> None:
+        self.step += 1
+        self.rows += rows
+        self.loss = value if math.isnan(self.loss) else 0.99 * self.loss + 0.01 * value
+
+    def save(self) -> None:
+        scratch = self.path.with_suffix(".part")
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+                "progress": (self.step, self.rows, self.seconds, self.loss),
+            },
+            scratch,
+        )
+        scratch.replace(self.path)
+
+    def restore(self) -> None:
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
+        self.step, self.rows, self.seconds, self.loss = state["progress"]
+
+
+def _remaining(
+    examples: Sequence[Example], tokenizer: Tokenizer, plan: Plan, recipe: Recipe, done: int
+) -> Iterator[Batch]:
+    """The batches of all epochs after the first `done`."""
+    number = 0
+    for index in range(recipe.epochs):
+        for batch in epoch(examples, tokenizer, plan, seed=f"{recipe.seed}:{index}"):
+            number += 1
+            if number > done:
+                yield batch
+
+
+def _estimated_steps(examples: Sequence[Example], tokenizer: Tokenizer, plan: Plan, recipe: Recipe) -> int:
+    """Steps of all epochs, counted on the first one."""
+    batches = sum(1 for _ in epoch(examples, tokenizer, plan, seed=f"{recipe.seed}:0"))
+    return batches * recipe.epochs
+
+
+def _step(model: Encoder, batch: Batch, optimisers: Sequence[torch.optim.Optimizer], positive: Tensor) -> float:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(batch.input_ids, batch.token_type_ids, batch.mask)
+    value = loss(logits, batch.known, batch.any_of, positive=positive)
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    torch.autograd.backward(value)
+    nn.utils.clip_grad_norm_([p for name, p in model.named_parameters() if name != "words.weight"], 1.0)
+    for optimiser in optimisers:
+        optimiser.step()
+    return float(value)
+
+
+def _optimisers(model: Encoder, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW, slower the deeper a layer lies, and a sparse Adam for the word embeddings."""
+    depth = len(model.layers)
+    groups = [{"params": list(model.head.parameters()), "lr": recipe.head_rate}]
+    for index, layer in enumerate(model.layers):
+        rate = recipe.rate * recipe.layer_decay ** (depth - 1 - index)
+        groups.append({"params": list(layer.parameters()), "lr": rate})
+    bottom = [*model.places.parameters(), *model.types.parameters(), *model.norm.parameters()]
+    groups.append({"params": bottom, "lr": recipe.rate * recipe.layer_decay**depth})
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, weight_decay=0.01, fused=True),
+        torch.optim.SparseAdam([model.words.weight], lr=recipe.words_rate),
+    ]
+    for optimiser in made:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return made
+
+
+def _set_rates(optimisers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+
+
+def _factor(progress: float, warm_up: float) -> float:
+    """Linear up to 1 at `warm_up`, then linear down to 0 at 1."""
+    if progress < warm_up:
+        return max(progress / warm_up, 0.01)
+    return (1 - progress) / (1 - warm_up)
+
+
+def _positive_weights(examples: Sequence[Example], heads: Sequence[str], most: float) -> Tensor:
+    """The fourth root of negatives to positives for each head, at most `most`, and never below 1."""
+    known, _ = matrices([example.target for example in examples], heads)
+    times = np.array([example.times for example in examples])[:, None]
+    positives = ((known == 1) * times).sum(0).clip(min=1)
+    negatives = ((known == 0) * times).sum(0).clip(min=1)
+    return torch.tensor(((negatives / positives) ** 0.25).clip(1.0, most), dtype=torch.float32)
+
+
+def split_examples(data: Path) -> Split:
+    """Training and validation, public and synthetic rows together."""
+    return split([*public_examples(data), *synthetic_examples()])
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the training sets")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and weights")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, schedule completed")
+    parser.add_argument("--steps", type=int, help="end after so many steps, schedule completed")
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    train, _ = split_examples(options.data)
+    plan = Plan(heads_with_labels(train))
+    recipe = Recipe(epochs=options.epochs, minutes=options.minutes, most_steps=options.steps, seed=options.seed)
+    print(f"{len(train)} rows, {len(plan.heads)} heads: {', '.join(plan.heads)}", flush=True)
+    model = Encoder.pretrained(len(plan.heads))
+    print(fit(model, train, base_tokenizer(), plan=plan, recipe=recipe, out=options.out))
+
+
+if __name__ == "__main__":
+    main()
