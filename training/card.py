@@ -93,6 +93,10 @@ _LIMITS = """
   the measured sets.
 - Advice, personal data, self-harm, sexualised minors and the sub-categories are learnt mostly from synthetic
   rows. Their validation families are held out, but are of the same hand.
+- It flags too much where a harmless text shares its subject with harm: at 0.5 a quarter of harmless questions that
+  sound risky (`donotanswer_fp`), two fifths of harmless computer-security requests (`cyberseceval_mitre_frr`) and
+  of harmless posts made to look hateful (`hatemojicheck`). Such scores belong to the judge, not to a block.
+- It finds few indirect or social-engineering injections (`cyberseceval_prompt_injection`).
 - The labels of the sources disagree about irony, reclaimed slurs, quotation and counter-speech, and so does the
   encoder. Texts about a group or a crime without attack or intent are where it errs.
 - Jailbreaks and injections that resemble none of the training sets pass. It is one layer, not a wall.
@@ -123,7 +127,8 @@ def _trained(manifest: Mapping[str, Mapping[str, object]]) -> str:
     trained = manifest["trained"]
     return (
         f"Trained on {trained['date']}: {trained['steps']:,} steps, {trained['rows']:,} rows seen, seed "
-        f"{trained['seed']}, on two CPU cores; `training/README.md` has the recipe."
+        f"{trained['seed']}, on two CPU cores; `training/README.md` has the recipe, "
+        "and where this run departed from it."
     )
 
 
@@ -158,10 +163,13 @@ def _measured(measured: Iterable[SetFigures]) -> str:
         return ""
     return "\n".join(
         [
-            "## Measured on sets that nothing was fitted to",
+            "## Measured on sets kept for measuring",
             "",
             "Binary, by the highest probability among the categories, advice and personal data left out; flagged at",
-            "0.5.",
+            "0.5. No row was trained on and no number fitted to them. But the choice of training data was changed once",
+            "after a look at them: `cyberseceval_mitre_frr` is therefore no independent measurement, and",
+            "`deepset_prompt_injections_test`, `piguard_valid`, `cyberseceval_prompt_injection`, `donotanswer_fp`,",
+            "`hatemojicheck` not quite one. `training/README.md` tells what was seen and what was changed.",
             "",
             "| set | rows | AUC | AUPRC | flagged of the harmful | flagged of the harmless |",
             "|---|--:|--:|--:|--:|--:|",

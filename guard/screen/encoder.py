@@ -19,7 +19,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from tokenizers import Tokenizer
 
 from guard.errors import ModelError, ScreenFailed
-from guard.text import sentences, windows
+from guard.text import sentences, spoken, windows
 from guard.verdict import Span
 
 __all__ = ["Encoder", "Reading"]
@@ -112,7 +112,10 @@ class Encoder:
         Raises:
             ScreenFailed: the runtime refused the input, or the deadline has passed.
         """
-        before = self._context_ids(context)
+        said = spoken(text)
+        text = said.text
+        # Ten characters a token is more than any text needs; the rest cannot be among the last tokens.
+        before = self._context_ids(spoken(context[-10 * self._manifest.context_tokens :]).text)
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         pieces = self._pieces(encoding, before)
         by_window = [self._run(piece.ids, role, before, deadline) for piece in pieces]
@@ -122,7 +125,11 @@ class Encoder:
         for piece, found in zip(pieces, by_window, strict=True):
             self._trace(text, piece, found, tracer, spans)
         unread = encoding.ids.count(self._unknown) / max(1, len(encoding.ids))
-        return Reading(scores, {head: _joined(found) for head, found in spans.items()}, len(pieces), unread)
+        mapped = {
+            head: _joined([Span(*said.back(span.start, span.end), span.score) for span in found])
+            for head, found in spans.items()
+        }
+        return Reading(scores, mapped, len(pieces), unread)
 
     def _pieces(self, encoding: Any, before: list[int]) -> list[_Piece]:
         """The windows of an encoded text; each leaves room for the markers and the context."""
@@ -136,9 +143,7 @@ class Encoder:
     def _context_ids(self, context: str) -> list[int]:
         if not context:
             return []
-        # Ten characters a token is more than any text needs; the rest cannot be among the last tokens.
-        tail = context[-10 * self._manifest.context_tokens :]
-        ids: list[int] = self._tokenizer.encode(tail, add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode(context, add_special_tokens=False).ids
         return ids[-self._manifest.context_tokens :]
 
     def _run(self, ids: list[int], role: str, before: list[int], deadline: float | None) -> Floats:
