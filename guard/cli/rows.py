@@ -1,20 +1,23 @@
 """Rows of a scan: JSON Lines, CSV and Parquet in and out, streamed."""
 
 import csv
+import gzip
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from guard.errors import DatasetError
 
-__all__ = ["BadRow", "count_rows", "read_rows", "write_rows"]
+__all__ = ["BadRow", "batched", "count_rows", "kind_of", "read_rows", "write_rows"]
 
+T = TypeVar("T")
 Row = dict[str, Any]
-SUFFIXES = (".jsonl", ".ndjson", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".csv", ".parquet")
 PARQUET_BATCH = 1_024
 
 
@@ -28,16 +31,22 @@ class BadRow(msgspec.Struct, frozen=True):
 
 def kind_of(path: Path) -> str:
     """The file's format by its suffix; raises DatasetError for another."""
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    name = path.name.lower()
+    if not name.endswith(SUFFIXES):
         raise DatasetError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
-    return "jsonl" if suffix in (".jsonl", ".ndjson") else suffix[1:]
+    return "jsonl" if name.endswith((".jsonl", ".ndjson", ".gz")) else path.suffix.lower()[1:]
+
+
+def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def count_rows(path: Path) -> int | None:
     """How many rows a file has, for the progress bar; None where counting would mean reading it all twice."""
     match kind_of(path):
         case "jsonl":
+            if path.suffix.lower() == ".gz":
+                return None
             with path.open("rb") as file:
                 return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
         case "parquet":
@@ -60,7 +69,7 @@ def read_rows(path: Path) -> Iterator[Row | BadRow]:
             yield from _csv(path)
         else:
             yield from _parquet(path)
-    except (OSError, csv.Error) as exc:
+    except (OSError, EOFError, csv.Error) as exc:
         raise DatasetError(f"{path} cannot be read: {exc}") from exc
 
 
@@ -79,7 +88,7 @@ def _parquet_file(path: Path) -> Any:
 
 def _jsonl(path: Path) -> Iterator[Row | BadRow]:
     decoder = msgspec.json.Decoder()
-    with path.open("rb") as file:
+    with _opened(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -143,7 +152,7 @@ def _write_parquet(rows: Iterable[Row], columns: dict[str, type], path: Path) ->
     kinds = {int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
     schema = arrow.schema([(name, kinds.get(kind, arrow.string())) for name, kind in columns.items()])
     with parquet.ParquetWriter(path, schema) as writer:
-        for batch in _batched(rows, PARQUET_BATCH):
+        for batch in batched(rows, PARQUET_BATCH):
             table = {
                 name: [row.get(name) if kind in kinds else _flat(row.get(name)) for row in batch]
                 for name, kind in columns.items()
@@ -151,7 +160,8 @@ def _write_parquet(rows: Iterable[Row], columns: dict[str, type], path: Path) ->
             writer.write_table(arrow.table(table, schema=schema))
 
 
-def _batched(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The rows in lists of `size`; the last may be shorter. (Python 3.11 has no itertools.batched.)"""
     iterator = iter(rows)
     while batch := list(itertools.islice(iterator, size)):
         yield batch

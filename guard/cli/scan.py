@@ -18,7 +18,7 @@ import msgspec
 import rich_click as click
 
 from guard.cli import policies_option
-from guard.cli.rows import BadRow, count_rows, kind_of, read_rows, write_rows
+from guard.cli.rows import BadRow, batched, count_rows, kind_of, read_rows, write_rows
 from guard.content import Content, Rail, Turn
 from guard.errors import DatasetError, Overloaded
 from guard.moderator import Moderation, Moderator
@@ -71,7 +71,7 @@ def command(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Moderate every row of IN (.jsonl, .csv, .parquet) and write it to OUT with `result` added.
+    """Moderate every row of IN (.jsonl, .jsonl.gz, .csv, .parquet) and write it to OUT with `result` added.
 
     One row out for each row in, in order. A row that cannot be moderated is kept, with `result: null`
     and an `error`. A row's `role` and `context` (the turn before) are read where it has them. An
@@ -81,7 +81,8 @@ def command(
     from guard.service import build
     from guard.telemetry import configure_logging
 
-    kind_of(output)
+    if kind_of(output) == "jsonl" and output.suffix.lower() == ".gz":
+        raise DatasetError(f"{output}: results are not compressed; name it .jsonl")
     if output.exists() and output.samefile(source):
         raise DatasetError(f"{output} is the input itself; give another file to write")
     settings = settings_from(policies=policies)
@@ -104,7 +105,7 @@ async def scan(
 ) -> AsyncIterator[tuple[dict[str, Any], Verdict | None]]:
     """Every row with `result` (or `error`) added, in order, and its verdict."""
     waiting: deque[asyncio.Task[list[tuple[dict[str, Any], Verdict | None]]]] = deque()
-    for batch in _batched(rows, BATCH):
+    for batch in batched(rows, BATCH):
         waiting.append(asyncio.create_task(_moderated(moderator, policy, batch, field, rail)))
         # A started call reaches the encoder's queue before the next batch is read.
         await asyncio.sleep(0)
@@ -116,15 +117,8 @@ async def scan(
             yield item
 
 
-def _batched(rows: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
-    """itertools.batched, which Python 3.11 does not have."""
-    iterator = iter(rows)
-    while batch := tuple(itertools.islice(iterator, size)):
-        yield batch
-
-
 async def _moderated(
-    moderator: Moderator, policy: Policy, batch: tuple[Any, ...], field: str, rail: str | None
+    moderator: Moderator, policy: Policy, batch: list[Any], field: str, rail: str | None
 ) -> list[tuple[dict[str, Any], Verdict | None]]:
     contents: dict[int, Content] = {}
     errors: dict[int, str] = {}
@@ -185,7 +179,7 @@ def _prepare(output: Path, partial: Path, job: Job, *, overwrite: bool) -> int:
         # OUT itself stays until the new scan is complete and takes its place.
         for path in (partial, mark):
             path.unlink(missing_ok=True)
-    elif output.exists():
+    elif output.exists() and output.stat().st_size:
         raise DatasetError(f"{output} exists already; give --overwrite to replace it")
     done = 0
     if partial.exists() and mark.exists():

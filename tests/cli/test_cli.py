@@ -272,3 +272,18 @@ def test_an_argument_that_is_no_text_is_checked_all_the_same():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["action"] == "redact"
+
+
+def test_scan_reads_compressed_lines_and_fills_an_empty_file(tmp_path):
+    """As data sets come, and as temporary files are made."""
+    import gzip
+
+    source, output = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl"
+    source.write_bytes(gzip.compress(b'{"text": "Good morning."}\n'))
+    output.touch()
+    assert guard("scan", source, "-o", output, "--quiet").returncode == 0
+    assert read_lines(output)[0]["result"]["action"] == "allow"
+    source.write_bytes(source.read_bytes()[:-9])
+    broken = guard("scan", source, "-o", tmp_path / "other.jsonl", "--quiet")
+    assert broken.returncode == 2
+    assert "cannot be read" in broken.stderr
