@@ -141,4 +141,4 @@ def _different_texts(server: Running, count: int) -> None:
 
 
 def _median(loads: list[Load], field: str) -> float:
-    return statistics.median(getattr(one, field) for one in loads)
+    return float(statistics.median([getattr(one, field) for one in loads]))

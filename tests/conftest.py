@@ -6,6 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,15 +71,20 @@ def serving(**environment: str) -> Iterator[Server]:
 
 def _url(process: subprocess.Popen[str], lines: "queue.Queue[str]", logged: list[str]) -> str:
     """Waits for the event that says where the server listens."""
-    while True:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        ended = process.poll() is not None
         try:
-            line = lines.get(timeout=START_SECONDS if process.poll() is None else 1)
+            line = lines.get(timeout=0.2)
         except queue.Empty:
-            pytest.fail(f"the server did not start:\n{''.join(logged)}")
+            if ended:
+                break
+            continue
         logged.append(line)
         if '"service_started"' in line:
             url: str = json.loads(line)["url"]
             return url
+    pytest.fail(f"the server did not start:\n{''.join(logged)}")
 
 
 @pytest.fixture(scope="session")
