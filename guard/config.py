@@ -89,7 +89,6 @@ class _Variable(msgspec.Struct, frozen=True):
     group: str
     field: str
     kind: Any
-    default: Any
 
 
 _GROUPS: dict[str, type[_Settings]] = {
@@ -109,8 +108,8 @@ def variables() -> dict[str, _Variable]:
         for field in msgspec.structs.fields(kind):
             if field.name in _GROUPS:
                 continue
-            default = _NAMES.get((group, field.name), f"GUARD_{_PREFIXES[group]}{field.name.upper()}")
-            known[default] = _Variable(group, field.name, field.type, field.default)
+            name = _NAMES.get((group, field.name), f"GUARD_{_PREFIXES[group]}{field.name.upper()}")
+            known[name] = _Variable(group, field.name, field.type)
     return known
 
 

@@ -96,10 +96,11 @@ class Moderator:
         known = await self._cache.get_many(keys)
         missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
         fresh = await self._assess(missing, policy, only, patient=patient) if missing else {}
+        assessments = [hit if hit is not None else fresh[key] for key, hit in zip(keys, known, strict=True)]
         verdicts = [
             decide(
                 policy,
-                hit if hit is not None else fresh[key],
+                assessment,
                 material.normalised,
                 rail=material.content.rail,
                 only=only,
@@ -107,13 +108,12 @@ class Moderator:
                 cached=hit is not None,
                 judge=self.judge is not None,
             )
-            for key, material, hit in zip(keys, materials, known, strict=True)
+            for assessment, material, hit in zip(assessments, materials, known, strict=True)
         ]
         if explained:
-            found = [hit if hit is not None else fresh[key] for key, hit in zip(keys, known, strict=True)]
             verdicts = [
                 _explained(verdict, policy, assessment, material)
-                for verdict, assessment, material in zip(verdicts, found, materials, strict=True)
+                for verdict, assessment, material in zip(verdicts, assessments, materials, strict=True)
             ]
         moderation = Moderation(
             verdicts=tuple(verdicts),

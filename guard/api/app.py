@@ -23,7 +23,7 @@ def create_app(service: Service) -> Observed:
         request_max_body_size=service.settings.limits.max_body_bytes,
         openapi_config=openapi.config(),
         lifespan=[_watching],
-        state=State({"service": service, "settings": service.settings}),
+        state=State({"service": service}),
         logging_config=None,
     )
     return Observed(app, service.listener)

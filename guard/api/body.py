@@ -1,16 +1,22 @@
-"""Request bodies, decoded straight into their structs."""
+"""Bodies: requests decoded straight into their structs, answers encoded from theirs."""
 
 from typing import TypeVar
 
 import msgspec
+from litestar import Response
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Receive, Scope
 
 from guard.api.errors import ClientGone, MalformedBody, SchemaMismatch
 
-__all__ = ["decoded", "read"]
+__all__ = ["answer", "decoded", "read"]
 
 T = TypeVar("T")
+
+
+def answer(value: object) -> Response[bytes]:
+    """A struct as a JSON response."""
+    return Response(msgspec.json.encode(value), media_type="application/json")
 
 
 async def read(scope: Scope, receive: Receive, limit: int) -> bytes:

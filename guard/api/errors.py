@@ -62,79 +62,62 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str | None = None
 
 
-def _respond(
-    request: Request[Any, Any, Any], problem: ProblemDetails, headers: dict[str, str] | None = None
-) -> Response[bytes]:
+def _respond(problem: ProblemDetails, headers: dict[str, str] | None = None) -> Response[bytes]:
     body = msgspec.json.encode(msgspec.structs.replace(problem, request_id=REQUEST_ID.get() or None))
     return Response(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _kind(name: str) -> str:
-    return f"urn:guard:problem:{name}"
+def _problem(name: str, title: str, status: int, detail: str, **more: Any) -> ProblemDetails:
+    return ProblemDetails(f"urn:guard:problem:{name}", title, status, detail, **more)
 
 
 def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
     """An error of Guard's own tree."""
+    said = str(exc)
+    headers: dict[str, str] = {}
     match exc:
         case ClientGone():
-            problem = ProblemDetails(_kind("client-gone"), "The request was not completed", 400, str(exc))
-            return _respond(request, problem)
+            problem = _problem("client-gone", "The request was not completed", 400, said)
         case MalformedBody():
-            return _respond(
-                request, ProblemDetails(_kind("malformed-body"), "The body is not valid JSON", 400, str(exc))
-            )
+            problem = _problem("malformed-body", "The body is not valid JSON", 400, said)
         case SchemaMismatch(path=path):
-            problem = ProblemDetails(
-                _kind("schema-mismatch"),
-                "The body does not have the expected shape",
-                422,
-                str(exc),
-                (Detail(path, str(exc)),),
-            )
-            return _respond(request, problem)
+            title = "The body does not have the expected shape"
+            problem = _problem("schema-mismatch", title, 422, said, errors=(Detail(path, said),))
         case LimitExceeded(path=path, limit=limit, allowed=allowed):
-            problem = ProblemDetails(
-                _kind("limit-exceeded"),
-                "A limit was exceeded",
-                422,
-                str(exc),
-                (Detail(path, str(exc)),),
-                limit,
-                allowed,
+            where = (Detail(path, said),)
+            problem = _problem(
+                "limit-exceeded", "A limit was exceeded", 422, said, errors=where, limit=limit, allowed=allowed
             )
-            return _respond(request, problem)
         case InvalidContent(path=path):
-            problem = ProblemDetails(
-                _kind("invalid-content"), "This cannot be moderated", 422, str(exc), (Detail(path, str(exc)),)
-            )
-            return _respond(request, problem)
+            problem = _problem("invalid-content", "This cannot be moderated", 422, said, errors=(Detail(path, said),))
         case PolicyNotFound():
-            return _respond(request, ProblemDetails(_kind("policy-not-found"), "No such policy", 404, str(exc)))
+            problem = _problem("policy-not-found", "No such policy", 404, said)
         case InvalidPolicy(problems=problems):
-            details = tuple([Detail(p.path, f"line {p.line}: {p.message}") for p in problems])
-            problem = ProblemDetails(_kind("invalid-policy"), "The policy has mistakes", 422, str(exc), details)
-            return _respond(request, problem)
+            errors = tuple([Detail(p.path, f"line {p.line}: {p.message}") for p in problems])
+            problem = _problem("invalid-policy", "The policy has mistakes", 422, said, errors=errors)
         case Overloaded(retry_after=retry_after):
-            problem = ProblemDetails(_kind("overloaded"), "Too busy right now", 503, f"{exc}; try again later")
-            return _respond(request, problem, {"Retry-After": str(retry_after)})
-    return _unexpected(request, exc)
+            problem = _problem("overloaded", "Too busy right now", 503, f"{said}; try again later")
+            headers = {"Retry-After": str(retry_after)}
+        case _:
+            return _unexpected(request, exc)
+    return _respond(problem, headers)
 
 
 def _http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[bytes]:
     """An error of the framework: no such route, wrong method, a body that is too large."""
     status = exc.status_code
     title = http.HTTPStatus(status).phrase
-    limit = request.app.state.settings.limits.max_body_bytes
+    limit = request.app.state.service.settings.limits.max_body_bytes
     if status == 413:
         detail = f"The body is larger than the limit of {limit} bytes (max_body_bytes)"
-        problem = ProblemDetails(_kind("limit-exceeded"), title, 413, detail, (), "max_body_bytes", limit)
+        problem = _problem("limit-exceeded", title, 413, detail, limit="max_body_bytes", allowed=limit)
     elif status == 404:
-        problem = ProblemDetails(_kind("not-found"), title, 404, "There is no such route; /schema lists them")
+        problem = _problem("not-found", title, 404, "There is no such route; /schema lists them")
     elif status == 405:
-        problem = ProblemDetails(_kind("method-not-allowed"), title, 405, "The route does not have this method")
+        problem = _problem("method-not-allowed", title, 405, "The route does not have this method")
     else:
-        problem = ProblemDetails(_kind(title.lower().replace(" ", "-")), title, status, title)
-    return _respond(request, problem, dict(exc.headers or {}))
+        problem = _problem(title.lower().replace(" ", "-"), title, status, title)
+    return _respond(problem, dict(exc.headers or {}))
 
 
 def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
@@ -145,8 +128,7 @@ def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[byt
         where.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
         trace = trace.tb_next
     structlog.get_logger("guard").error("request_failed", error=type(exc).__name__, where=where[-6:])
-    problem = ProblemDetails(_kind("internal-error"), "Internal Server Error", 500, "Guard failed; its log tells where")
-    return _respond(request, problem)
+    return _respond(_problem("internal-error", "Internal Server Error", 500, "Guard failed; its log tells where"))
 
 
 EXCEPTION_HANDLERS: dict[Any, Any] = {GuardError: _known, HTTPException: _http, Exception: _unexpected}

@@ -14,7 +14,7 @@ from litestar.types import Receive, Scope, Send
 
 from guard.api.body import decoded, read
 from guard.api.openapi import describe_path, described
-from guard.api.schemas import Models, ModerateRequest, ModerateResponse, PolicyName, Usage, contents_of
+from guard.api.schemas import ModerateRequest, ModerateResponse, PolicyName, Usage, contents_of, models_of
 from guard.errors import InvalidContent
 from guard.service import Service
 
@@ -39,8 +39,7 @@ _DESCRIPTION = described(
 
 def router(service: Service) -> Router:
     """The route that moderates, bound to its service."""
-    screen, judge = service.moderator.screen, service.moderator.judge
-    models = Models(screen.name, judge.name if judge is not None else None)
+    models = models_of(service.moderator)
     limits = service.settings.limits
     describe_path("/moderate", post=_DESCRIPTION)
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, Router, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from guard import __version__
+from guard.api.body import answer
 from guard.api.openapi import described
-from guard.api.schemas import Health, Models, Readiness
+from guard.api.schemas import Health, Readiness, models_of
 from guard.service import Service
 
 __all__ = ["router"]
@@ -25,7 +25,7 @@ def router(service: Service) -> Router:
     )
     async def healthz() -> Response[bytes]:
         """Answers as long as the process can."""
-        return Response(msgspec.json.encode(Health("ok", __version__)), media_type="application/json")
+        return answer(Health("ok", __version__))
 
     @get(
         "/readyz",
@@ -35,15 +35,14 @@ def router(service: Service) -> Router:
     )
     async def readyz(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Ready. A policy folder that is kept out is shown: the policies before it stay in use."""
-        judge = service.moderator.judge
-        answer = Readiness(
+        readiness = Readiness(
             status="ready",
             policies={policy.name: policy.fingerprint for policy in service.book},
             policies_loaded_at=service.book.status.loaded_at,
             policies_rejected=tuple([str(problem) for problem in service.book.status.problems]),
-            models=Models(service.moderator.screen.name, judge.name if judge is not None else None),
+            models=models_of(service.moderator),
         )
-        return Response(msgspec.json.encode(answer), media_type="application/json")
+        return answer(readiness)
 
     @get("/metrics", media_type="text/plain", summary="Prometheus metrics", tags=["operations"])
     async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:

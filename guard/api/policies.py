@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, Router, get, post
 
-from guard.api.body import decoded
+from guard.api.body import answer, decoded
 from guard.api.openapi import described
 from guard.api.schemas import PolicyPage, PolicySummary, PolicyValidation, ValidationProblem
 from guard.errors import InvalidPolicy, LimitExceeded
@@ -49,7 +49,7 @@ def router(service: Service) -> Router:
     async def list_policies(request: Request[Any, Any, Any]) -> Response[bytes]:
         """The loaded policies with their fingerprints."""
         page = PolicyPage(tuple([_summary(policy) for policy in service.book]), service.settings.default_policy)
-        return _json(page)
+        return answer(page)
 
     @get(
         "/policies/{name:str}",
@@ -60,7 +60,7 @@ def router(service: Service) -> Router:
     async def show_policy(request: Request[Any, Any, Any]) -> Response[bytes]:
         """One policy, with everything that it inherits."""
         policy = service.book[request.path_params["name"]]
-        return _json(PolicyView(policy.name, policy.fingerprint, policy.spec))
+        return answer(PolicyView(policy.name, policy.fingerprint, policy.spec))
 
     @post(
         "/policies/validate",
@@ -83,8 +83,8 @@ def router(service: Service) -> Router:
                 policy = await asyncio.to_thread(service.book.validate, text.yaml)
         except InvalidPolicy as exc:
             problems = tuple([ValidationProblem(p.line, p.path, p.message) for p in exc.problems])
-            return _json(PolicyValidation(False, None, None, problems))
-        return _json(PolicyValidation(True, policy.name, policy.fingerprint, ()))
+            return answer(PolicyValidation(False, None, None, problems))
+        return answer(PolicyValidation(True, policy.name, policy.fingerprint, ()))
 
     return Router("", route_handlers=[list_policies, show_policy, validate_policy])
 
@@ -92,7 +92,3 @@ def router(service: Service) -> Router:
 def _summary(policy: Policy) -> PolicySummary:
     spec = policy.spec
     return PolicySummary(policy.name, policy.fingerprint, spec.description, tuple(policy.categories), spec.extends)
-
-
-def _json(value: object) -> Response[bytes]:
-    return Response(msgspec.json.encode(value), media_type="application/json")

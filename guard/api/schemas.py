@@ -7,6 +7,7 @@ import msgspec
 from guard.config import Limits
 from guard.content import Content, Rail, Turn
 from guard.errors import InvalidContent, LimitExceeded
+from guard.moderator import Moderator
 from guard.verdict import Verdict
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Usage",
     "ValidationProblem",
     "contents_of",
+    "models_of",
 ]
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -67,6 +69,11 @@ class Models(msgspec.Struct, frozen=True):
 
     screen: str
     judge: str | None
+
+
+def models_of(moderator: Moderator) -> Models:
+    """The names of the models that a moderator uses."""
+    return Models(moderator.screen.name, moderator.judge.name if moderator.judge is not None else None)
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -163,12 +170,7 @@ def contents_of(request: ModerateRequest, limits: Limits) -> list[Content]:
 
 
 def _texts(texts: list[Any], rail: Rail, limits: Limits) -> list[Content]:
-    if len(texts) > limits.max_texts:
-        raise LimitExceeded(
-            f"{len(texts)} texts in one request; the limit is {limits.max_texts} (max_texts)",
-            limit="max_texts",
-            allowed=limits.max_texts,
-        )
+    _check_count(len(texts), "texts in one request", limits)
     contents = []
     for index, text in enumerate(texts):
         path = f"$.input[{index}]"
@@ -180,12 +182,7 @@ def _texts(texts: list[Any], rail: Rail, limits: Limits) -> list[Content]:
 
 def _conversation(messages: list[Any], rail: Rail | None, limits: Limits) -> Content:
     """The last turn, with the turns before it as its context."""
-    if len(messages) > limits.max_texts:
-        raise LimitExceeded(
-            f"{len(messages)} messages in one conversation; the limit is {limits.max_texts} (max_texts)",
-            limit="max_texts",
-            allowed=limits.max_texts,
-        )
+    _check_count(len(messages), "messages in one conversation", limits)
     turns, uninspected = [], []
     for index, message in enumerate(messages):
         path = f"$.input[{index}]"
@@ -227,6 +224,12 @@ def _text(text: str, path: str, limits: Limits) -> str:
         raise InvalidContent("the text is empty: there is nothing to moderate", path=path)
     _check_length(len(text), path, limits)
     return text
+
+
+def _check_count(count: int, what: str, limits: Limits) -> None:
+    if count > limits.max_texts:
+        message = f"{count} {what}; the limit is {limits.max_texts} (max_texts)"
+        raise LimitExceeded(message, limit="max_texts", allowed=limits.max_texts)
 
 
 def _check_length(length: int, path: str, limits: Limits) -> None:

@@ -5,6 +5,7 @@ Commands import what they need when they run: `guard --help` loads no model.
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 from rich_click.rich_command import RichGroup
@@ -12,7 +13,11 @@ from rich_click.rich_command import RichGroup
 from guard import __version__
 from guard.errors import GuardError
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from guard.policy import Policy
+    from guard.service import Service
+
+__all__ = ["main", "policies_option", "quiet_service"]
 
 
 class _Lazy(RichGroup):
@@ -48,6 +53,18 @@ def main() -> None:
         # The reader of our output (head, less) has left: that is no error of ours.
         sys.stderr.close()
         sys.exit(0)
+
+
+def quiet_service(policies: Path | None, name: str | None) -> tuple["Service", "Policy"]:
+    """A service whose log holds only errors, and the policy `name` (the default where none is given)."""
+    from guard.config import settings_from
+    from guard.service import build
+    from guard.telemetry import configure_logging
+
+    settings = settings_from(policies=policies)
+    configure_logging(level="error", form="text")
+    service = build(settings)
+    return service, service.book[name or settings.default_policy]
 
 
 def policies_option(function: click.decorators.FC) -> click.decorators.FC:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 
-from guard.cli import policies_option
+from guard.cli import policies_option, quiet_service
 from guard.content import Content, Rail
 from guard.verdict import Action, Verdict
 
@@ -40,14 +40,7 @@ def command(
     if not text.strip():
         raise click.UsageError("the text is empty: give one as an argument or on standard input")
 
-    from guard.config import settings_from
-    from guard.service import build
-    from guard.telemetry import configure_logging
-
-    settings = settings_from(policies=policies)
-    configure_logging(level="error", form="text")
-    service = build(settings)
-    policy = service.book[name or settings.default_policy]
+    service, policy = quiet_service(policies, name)
     content = Content.of(text, rail=Rail(rail))
     verdict = asyncio.run(service.moderator.moderate([content], policy)).verdicts[0]
     if as_json:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-from guard.cli import policies_option
+from guard.cli import policies_option, quiet_service
 from guard.cli.rows import BadRow, batched, count_rows, kind_of, read_rows, write_rows
 from guard.content import Content, Rail, Turn
 from guard.errors import DatasetError, Overloaded
@@ -77,18 +77,11 @@ def command(
     and an `error`. A row's `role` and `context` (the turn before) are read where it has them. An
     interrupted scan goes on where it stopped when the same command is given again.
     """
-    from guard.config import settings_from
-    from guard.service import build
-    from guard.telemetry import configure_logging
-
     if kind_of(output) == "jsonl" and output.suffix.lower() == ".gz":
         raise DatasetError(f"{output}: results are not compressed; name it .jsonl")
     if output.exists() and output.samefile(source):
         raise DatasetError(f"{output} is the input itself; give another file to write")
-    settings = settings_from(policies=policies)
-    configure_logging(level="error", form="text")
-    service = build(settings)
-    policy = service.book[name or settings.default_policy]
+    service, policy = quiet_service(policies, name)
     partial = output.with_name(output.name + ".partial")
     job = _job(source, policy, service.moderator.screen.fingerprint, field, rail)
     done = _prepare(output, partial, job, overwrite=overwrite)

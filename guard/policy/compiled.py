@@ -2,7 +2,6 @@
 
 import functools
 from hashlib import blake2b
-from typing import Self
 
 import msgspec
 
@@ -48,11 +47,6 @@ class Policy:
         self.fingerprint = _fingerprint(spec)
         self.assessment_fingerprint = _fingerprint(_what_scores_depend_on(spec))
         self._active = {rail: tuple(_active(spec, rail)) for rail in Rail}
-
-    @classmethod
-    def of(cls, spec: PolicySpec) -> Self:
-        """The compiled form of a specification that the loader has checked."""
-        return cls(spec)
 
     def active(self, rail: Rail, only: frozenset[str] | None = None) -> tuple[ActiveCategory, ...]:
         """The categories that decide on `rail`, in the policy's order; `only` keeps those named.

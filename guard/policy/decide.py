@@ -69,7 +69,7 @@ def decide(
         action=action.word,
         flagged=action > Action.ALLOW,
         categories=categories,
-        redacted=_redacted(policy, assessment, categories, normalised, rail) if violated else None,
+        redacted=_redacted(policy, assessment, hits, categories, normalised) if violated else None,
         normalised=normalised.steps,
         uninspected=uninspected + _unread(assessment, normalised),
         windows=assessment.windows,
@@ -190,9 +190,9 @@ class _Cut(NamedTuple):
 def _redacted(
     policy: Policy,
     assessment: Assessment,
+    hits: dict[str, list[tuple[Action, Hit]]],
     categories: dict[str, CategoryVerdict],
     normalised: Normalised,
-    rail: Rail,
 ) -> str | None:
     """The original with every redacted span replaced; None where no category asks for redaction.
 
@@ -202,7 +202,7 @@ def _redacted(
     if not redacting:
         return None
     cuts = []
-    for name, matches in _hits_by_category(policy, assessment.hits, rail).items():
+    for name, matches in hits.items():
         if name in redacting:
             cuts += [_Cut(*normalised.to_original(h.start, h.end), h.name.upper()) for _, h in matches]
     exact = list(cuts)
