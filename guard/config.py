@@ -48,6 +48,13 @@ class Limits(_Settings, frozen=True):
     max_waiting_texts: Annotated[int, Meta(ge=1)] = 2_048
     """Texts that may wait for the screen; past that, requests are refused with 503."""
 
+    def __post_init__(self) -> None:
+        if self.max_waiting_texts < self.max_texts:
+            raise ValueError(
+                f"GUARD_MAX_WAITING_TEXTS: {self.max_waiting_texts} is below GUARD_MAX_TEXTS ({self.max_texts}): "
+                "no full request could pass"
+            )
+
 
 class CacheSettings(_Settings, frozen=True):
     """The verdict cache."""
@@ -142,15 +149,14 @@ def settings_from(environment: Mapping[str, str] | None = None, **overrides: Any
     top = groups.pop("")
     if "policies" not in top and not Settings().policies.is_dir():
         top["policies"] = PACKAGED_POLICIES
-    limits = groups["limits"]
-    texts, waiting = limits.get("max_texts", Limits().max_texts), limits.get("max_waiting_texts")
-    if waiting is not None and waiting < texts:
-        faults.append(
-            f"GUARD_MAX_WAITING_TEXTS: {waiting} is below GUARD_MAX_TEXTS ({texts}): no full request could pass"
-        )
+    parts: dict[str, Any] = {}
+    for group, fields in groups.items():
+        try:
+            parts[group] = _GROUPS[group](**fields)
+        except ValueError as exc:
+            faults.append(str(exc))
     if faults:
         raise ConfigError("\n".join(faults))
-    parts: dict[str, Any] = {group: _GROUPS[group](**fields) for group, fields in groups.items()}
     return Settings(**parts, **top)
 
 

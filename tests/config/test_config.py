@@ -33,6 +33,13 @@ def test_all_mistakes_are_named_at_once():
     assert "GUARD_CACHE_TTL_SECONDS: expected `int`, got `str`" in message
 
 
+@pytest.mark.parametrize("given", [{"GUARD_MAX_WAITING_TEXTS": "8"}, {"GUARD_MAX_TEXTS": "4096"}])
+def test_a_request_of_full_size_must_be_able_to_pass(given):
+    """Whichever of the two limits was set, the other counts with its default."""
+    with pytest.raises(ConfigError, match="is below GUARD_MAX_TEXTS"):
+        settings_from(given)
+
+
 def test_the_cache_secret_is_never_the_same_by_accident():
     """Without a secret each process makes up its own."""
     assert settings_from({}).cache_secret != settings_from({}).cache_secret
