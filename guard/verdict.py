@@ -88,7 +88,8 @@ class Assessment(msgspec.Struct, frozen=True, gc=False):
     `scores` has the categories that the screen or the judge scored; `hits` the rules that
     matched; `windows` how many overlapping pieces a long text was cut into; `judged` how many
     questions the judge answered, for `judge_tokens` tokens; `unread` which share of the text's words
-    the encoder does not know; `failures` the stages that did not answer (`screen`, `judge`), with
+    the encoder does not know, `language_supported` whether the screen was made for the text's language, as far as
+    one can tell; `failures` the stages that did not answer (`screen`, `judge`), with
     the `error` of one: the policy says what follows from that. An assessment with failures is never
     cached.
     """
@@ -99,6 +100,7 @@ class Assessment(msgspec.Struct, frozen=True, gc=False):
     judged: int = 0
     judge_tokens: int = 0
     unread: float = 0.0
+    language_supported: bool = True
     failures: tuple[str, ...] = ()
     error: str = ""
 
@@ -148,7 +150,8 @@ class Explanation(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The decision on one text: the object in `results` of the native API, and of a scan's output.
 
-    `flagged` is true for every action but allow, whatever it came from.
+    `flagged` is true for every action but allow, whatever it came from. `language_supported` is false where
+    the text is in a language that the screen was not made for: its scores then mean little.
     """
 
     action: ActionWord
@@ -158,6 +161,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     normalised: tuple[str, ...] = ()
     uninspected: tuple[str, ...] = ()
     windows: int = 1
+    language_supported: bool = True
     cached: bool = False
     degraded: bool = False
     reasons: tuple[str, ...] = ()

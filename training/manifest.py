@@ -30,7 +30,7 @@ def write_manifest(
     folder: Path,
     *,
     heads: Sequence[str],
-    calibration: Mapping[str, Platt],
+    calibration: Mapping[str, Mapping[str, Platt]],
     validation: Mapping[str, Figures],
     trained: Provenance,
     max_tokens: int = 192,
@@ -38,10 +38,11 @@ def write_manifest(
 ) -> None:
     """Writes `model.json` beside the files that it vouches for; `heads` is the order of the logits."""
     manifest = {
-        "format": 1,
+        "format": 2,
         "name": "guard-encoder-1",
         "heads": list(heads),
-        "calibration": {head: _rounded(calibration[head]) for head in heads},
+        "languages": ["en"],
+        "calibration": {role: {head: _rounded(calibration[role][head]) for head in heads} for role in ROLES},
         "max_tokens": max_tokens,
         "context_tokens": context_tokens,
         "role_tokens": ROLES,

@@ -73,6 +73,7 @@ def decide(
         normalised=normalised.steps,
         uninspected=uninspected + _unread(assessment, normalised),
         windows=assessment.windows,
+        language_supported=assessment.language_supported,
         cached=cached,
         degraded=bool(failed),
         reasons=_reasons(policy, assessment, active, categories, judge),

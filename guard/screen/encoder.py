@@ -27,6 +27,8 @@ __all__ = ["Encoder", "Reading"]
 SHIPPED = Path(__file__).parent / "model"
 OVERLAP = 32
 """Tokens that neighbouring windows of a long text share."""
+FORMAT = 2
+"""Of `model.json`."""
 SPAN_FLOOR = 0.3
 """Scores from here on are traced to the sentences that carry them."""
 
@@ -48,7 +50,8 @@ class _Manifest(msgspec.Struct, frozen=True):
     format: int
     name: str
     heads: tuple[str, ...]
-    calibration: dict[str, _Calibration]
+    calibration: dict[str, dict[str, _Calibration]]
+    languages: tuple[str, ...]
     max_tokens: int
     context_tokens: int
     role_tokens: dict[str, int]
@@ -88,11 +91,11 @@ class Encoder:
         self._manifest = _manifest(folder)
         self.name = self._manifest.name
         self.heads = self._manifest.heads
+        self.languages = self._manifest.languages
         digests = "".join(self._manifest.files[name] for name in sorted(self._manifest.files))
         calibration = msgspec.json.encode(self._manifest.calibration, order="deterministic")
         self.fingerprint = hashlib.blake2b(digests.encode() + calibration, digest_size=8).hexdigest()
-        self._scale = np.array([self._manifest.calibration[head].scale for head in self.heads])
-        self._offset = np.array([self._manifest.calibration[head].offset for head in self.heads])
+        self._scaling = {role: _scaling(self.heads, found) for role, found in self._manifest.calibration.items()}
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
         self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
         self._session = _session(folder / "encoder.onnx")
@@ -164,7 +167,8 @@ class Encoder:
             raise ScreenFailed(f"the encoder's runtime refused {len(tokens)} tokens: {exc}") from exc
         if not np.isfinite(logits).all():
             raise ScreenFailed(f"the encoder gave no number for {len(tokens)} tokens")
-        raw = self._scale * logits[0].astype(np.float64) + self._offset
+        scale, offset = self._scaling.get(role) or self._scaling["unknown"]
+        raw = scale * logits[0].astype(np.float64) + offset
         return np.asarray(1.0 / (1.0 + np.exp(-raw)))
 
     def _trace(self, text: str, piece: _Piece, found: Floats, tracer: "_Tracer", spans: dict[str, list[Span]]) -> None:
@@ -223,6 +227,11 @@ def _joined(spans: list[Span]) -> tuple[Span, ...]:
     return tuple(joined)
 
 
+def _scaling(heads: tuple[str, ...], found: dict[str, _Calibration]) -> tuple[Floats, Floats]:
+    """Scales and offsets in the order of the heads."""
+    return np.array([found[head].scale for head in heads]), np.array([found[head].offset for head in heads])
+
+
 def _manifest(folder: Path) -> _Manifest:
     path = folder / "model.json"
     try:
@@ -231,8 +240,8 @@ def _manifest(folder: Path) -> _Manifest:
         raise ModelError(f"{path} cannot be read ({exc.strerror}); reinstall the package") from exc
     except msgspec.MsgspecError as exc:
         raise ModelError(f"{path} is no encoder manifest: {exc}") from exc
-    if manifest.format != 1:
-        raise ModelError(f"{path} has format {manifest.format}; this version reads format 1")
+    if manifest.format != FORMAT:
+        raise ModelError(f"{path} has format {manifest.format}; this version reads format {FORMAT}")
     for name, expected in manifest.files.items():
         try:
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()

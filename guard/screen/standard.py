@@ -16,6 +16,7 @@ from guard.policy import Policy
 from guard.policy.schema import TermList
 from guard.screen import Material
 from guard.screen.encoder import Encoder, Reading
+from guard.screen.language import LanguageIdentifier
 from guard.screen.lexicon import Lexicon
 from guard.screen.patterns import CATALOGUE, PatternSet
 from guard.text import View, normalise
@@ -63,6 +64,7 @@ class StandardScreen:
 
     def __init__(self, encoder: Encoder, *, threads: int, max_waiting: int) -> None:
         self._encoder = encoder
+        self._languages = LanguageIdentifier(encoder.languages)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="screen")
         self._max_waiting = max_waiting
         self._waiting = 0
@@ -112,6 +114,7 @@ class StandardScreen:
     def _assess(self, material: Material, policy: Policy, rules: _Rules, deadline: float | None) -> Assessment:
         """One text. Where the encoder fails, what the rules found still stands."""
         content, normalised = material.content, material.normalised
+        supported = self._languages.supports(normalised.text)
         hits = rules.find(normalised.text)
         for view in normalised.views:
             hits += [Hit(hit.kind, hit.name, *view.to_text(hit.start, hit.end)) for hit in rules.find(view.text)]
@@ -123,8 +126,20 @@ class StandardScreen:
                 other = self._encoder.read(view.text, role=content.role, context=context, deadline=deadline)
                 _raise(scores, self._scores(other, policy), view)
         except ScreenFailed as exc:
-            return Assessment(scores={}, hits=_bounded(hits), failures=("screen",), error=str(exc))
-        return Assessment(scores=scores, hits=_bounded(hits), windows=own.windows, unread=own.unread)
+            return Assessment(
+                scores={},
+                hits=_bounded(hits),
+                language_supported=supported,
+                failures=("screen",),
+                error=str(exc),
+            )
+        return Assessment(
+            scores=scores,
+            hits=_bounded(hits),
+            windows=own.windows,
+            unread=own.unread,
+            language_supported=supported,
+        )
 
     def _scores(self, reading: Reading, policy: Policy) -> dict[str, Score]:
         return {

@@ -24,7 +24,8 @@ def test_one_text_gives_one_result_with_every_category(server):
     (result,) = body["results"]
     assert list(result["categories"]) == CATEGORIES
     assert set(result) == {
-        "action", "flagged", "categories", "redacted", "normalised", "uninspected", "windows", "cached",
+        "action", "flagged", "categories", "redacted", "normalised", "uninspected", "windows", "language_supported",
+        "cached",
         "degraded", "reasons",
     }  # fmt: skip
     for category in result["categories"].values():

@@ -42,6 +42,7 @@ class Slow:
     """An encoder that takes its time, and heeds the deadline as the real one does."""
 
     heads = ("hate", "violence")
+    languages = ("en",)
     name = fingerprint = "slow"
 
     def __init__(self, seconds: float = 0.1) -> None:
