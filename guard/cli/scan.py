@@ -9,7 +9,7 @@ import fcntl
 import itertools
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from guard.moderator import Moderation, Moderator
 from guard.policy import Policy
 from guard.verdict import Action, Verdict
 
-__all__ = ["command", "scan"]
+__all__ = ["command", "progress", "scan"]
 
 BATCH = 128
 """Rows that are moderated in one call."""
@@ -86,11 +86,27 @@ def command(
     job = _job(source, policy, service.moderator.screen.fingerprint, field, rail)
     done = _prepare(output, partial, job, overwrite=overwrite)
     rows = itertools.islice(read_rows(source), done, None)
-    tally = _Tally(total=count_rows(source), done=done, quiet=quiet)
-    with tally, partial.open("ab") as file, _sole_writer(file, partial):
+    with (
+        progress("scanning", total=count_rows(source), done=done, quiet=quiet) as advance,
+        partial.open("ab") as file,
+        _sole_writer(file, partial),
+    ):
+        tally = _Tally(advance, done=done)
         asyncio.run(_write(file, scan(service.moderator, policy, rows, field=field, rail=rail), tally))
     _finish(output, partial)
     click.echo(f"{output}: {tally.summary()}", err=True)
+
+
+@contextmanager
+def progress(task: str, *, total: int | None, done: int = 0, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """A progress bar on the error output; gives the function that counts one more row."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        number = bar.add_task(task, total=total, completed=done)
+        yield lambda: bar.advance(number)
 
 
 async def scan(
@@ -238,34 +254,17 @@ def read_partial(path: Path) -> Iterator[dict[str, Any]]:
 
 
 class _Tally:
-    """Counts what came out, and shows it while it comes."""
+    """Counts what came out."""
 
-    def __init__(self, *, total: int | None, done: int, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
-        self._task = self._progress.add_task("scanning", total=total, completed=done)
+    def __init__(self, advance: Callable[[], None], *, done: int) -> None:
+        self._advance = advance
         self._counts = {action.word: 0 for action in Action} | {"error": 0}
         self._skipped = done
-
-    def __enter__(self) -> "_Tally":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     def add(self, verdict: Verdict | None) -> None:
         """One more row."""
         self._counts[verdict.action if verdict is not None else "error"] += 1
-        self._progress.advance(self._task)
+        self._advance()
 
     def summary(self) -> str:
         """What was done, in a line."""

@@ -48,7 +48,7 @@ def read_lines(path: Path) -> list[dict]:
 def test_help_names_every_command():
     """And every command has help of its own."""
     text = guard("--help").stdout
-    for command in ("serve", "check", "scan", "policy", "completion"):
+    for command in ("serve", "check", "scan", "evaluate", "policy", "completion"):
         assert command in text
         assert guard(command, "--help").returncode == 0
 
@@ -287,3 +287,39 @@ def test_scan_reads_compressed_lines_and_fills_an_empty_file(tmp_path):
     broken = guard("scan", source, "-o", tmp_path / "other.jsonl", "--quiet")
     assert broken.returncode == 2
     assert "cannot be read" in broken.stderr
+
+
+def test_evaluate_measures_files_and_folders(tmp_path):
+    """Markdown on the output, both reports in files, broken rows counted."""
+    folder = tmp_path / "sets"
+    folder.mkdir()
+    rows = [{"text": "You are a worthless idiot.", "flagged": 1, "labels": {"rude": 1}}] * 3
+    rows += [{"text": "I like my garden.", "flagged": 0, "labels": {"rude": 0}}] * 3
+    write_lines(folder / "first.jsonl", *rows, {"nothing": 1}, "broken\n")
+    write_lines(folder / "second.jsonl", *rows)
+    done = guard(
+        "evaluate", folder, "--label", "rude=harassment", "--rounds", "20", "--limit", "7",
+        "--json", tmp_path / "report.json", "-o", tmp_path / "report.md", "--quiet",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "## first" in done.stdout
+    assert "| harassment | 6 | 3 |" in done.stdout
+    assert (tmp_path / "report.md").read_text().count("**harmful or not**") == 2
+    first, second = json.loads((tmp_path / "report.json").read_text())
+    assert (first["dataset"], first["rows"], first["errors"], second["errors"]) == ("first", 7, 1, 0)
+    assert first["binary"]["recall"][0] == 1.0
+    assert first["categories"]["harassment"]["auc"][0] == 1.0
+
+
+def test_evaluate_says_what_is_wrong(tmp_path):
+    """With the place and the remedy, and exit code 2."""
+    rows = write_lines(tmp_path / "rows.jsonl", {"text": "hello", "label": "bad"})
+    done = guard("evaluate", rows, "--quiet")
+    assert done.returncode == 2
+    assert "none of 1 rows has a label" in done.stderr
+    assert "--label NAME=CATEGORY" in done.stderr
+    assert "expected NAME=CATEGORY" in guard("evaluate", rows, "--label", "bad").stderr
+    assert "has no category 'rude'" in guard("evaluate", rows, "--label", "bad=rude").stderr
+    assert "has no category `rude`" in guard("evaluate", rows, "--over", "rude").stderr
+    (tmp_path / "empty").mkdir()
+    assert "no file in it ends in .jsonl" in guard("evaluate", tmp_path / "empty").stderr

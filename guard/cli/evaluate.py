@@ -1,0 +1,123 @@
+"""`guard evaluate`: how well a policy and its models do on labelled data."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import rich_click as click
+
+from guard.cli import policies_option, quiet_service
+from guard.cli.rows import SUFFIXES, count_rows, read_rows
+from guard.cli.scan import progress, scan
+from guard.content import Rail
+from guard.errors import DatasetError
+
+if TYPE_CHECKING:
+    from guard.regress.evaluate import Evaluation
+    from guard.verdict import Verdict
+
+__all__ = ["command"]
+
+TAXONOMIES = ("openai", "mistral", "llama_guard", "perspective")
+
+
+@click.command("evaluate")
+@click.argument("datasets", metavar="DATASET...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--policy", "name", help="Policy to decide under [GUARD_DEFAULT_POLICY; default].")
+@policies_option
+@click.option(
+    "--label", "labels", metavar="NAME=CATEGORY", multiple=True, help="What a label of the data stands for; repeatable."
+)
+@click.option("--taxonomy", type=click.Choice(TAXONOMIES), help="Read labels by the policy's `maps` of this taxonomy.")
+@click.option("--over", metavar="CATEGORY,...", help="Categories of the binary decision [all but advice and pii].")
+@click.option("--field", default="text", show_default=True, help="Field that holds the text.")
+@click.option("--rail", type=click.Choice([rail.value for rail in Rail]), help="Rail of every row [by the row's role].")
+@click.option("--limit", type=click.IntRange(1), help="Read at most so many rows of each data set.")
+@click.option("--rounds", type=click.IntRange(20), default=500, show_default=True, help="Resamples for the intervals.")
+@click.option("--json", "as_json", type=click.Path(path_type=Path, dir_okay=False), help="Also write a JSON report.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the Markdown report.")
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
+def command(
+    datasets: tuple[Path, ...],
+    name: str | None,
+    policies: Path | None,
+    labels: tuple[str, ...],
+    taxonomy: str | None,
+    over: str | None,
+    field: str,
+    rail: str | None,
+    limit: int | None,
+    rounds: int,
+    as_json: Path | None,
+    output: Path | None,
+    quiet: bool,
+) -> None:
+    """Measure a policy on labelled data: figures with intervals, per category and for harmful or not.
+
+    DATASET is a file of rows (.jsonl, .jsonl.gz, .csv, .parquet) or a folder of such files. A row has `text`, and
+    `flagged` (1 or 0) or `labels` ({"hate": 1, "violence": 0}; an absent label was not annotated) or both; `role`
+    and `context` are read where it has them.
+    """
+    from guard.regress.evaluate import Evaluation, label_names
+    from guard.regress.report import markdown
+
+    service, policy = quiet_service(policies, name)
+    names = label_names(policy, dict(map(_pair, labels)), taxonomy)
+    chosen = None if over is None else tuple(part.strip() for part in over.split(",") if part.strip())
+    if chosen is not None:
+        for rail_ in Rail:
+            policy.active(rail_, frozenset(chosen))
+    reports = []
+    for path in _files(datasets):
+        evaluation = Evaluation(_name(path), policy, screen=service.moderator.screen.name, names=names, over=chosen)
+        rows = itertools.islice(read_rows(path), limit)
+        with progress(f"measuring {path.name}", total=limit or count_rows(path), quiet=quiet) as advance:
+            asyncio.run(_add(evaluation, scan(service.moderator, policy, rows, field=field, rail=rail), advance))
+        reports.append(evaluation.report(rounds=rounds))
+        click.echo(markdown(reports[-1]))
+    if output is not None:
+        output.write_text("\n".join(markdown(report) for report in reports), encoding="utf-8")
+    if as_json is not None:
+        as_json.write_bytes(msgspec.json.format(msgspec.json.encode(reports), indent=1) + b"\n")
+
+
+async def _add(
+    evaluation: "Evaluation", items: "AsyncIterator[tuple[dict[str, Any], Verdict | None]]", advance: Callable[[], None]
+) -> None:
+    async for row, verdict in items:
+        evaluation.add(row, verdict)
+        advance()
+
+
+def _pair(given: str) -> tuple[str, str]:
+    label, separator, category = given.rpartition("=")
+    if not separator or not label:
+        raise click.UsageError(f"--label {given}: expected NAME=CATEGORY, such as --label toxic=harassment")
+    return label, category
+
+
+def _files(datasets: Sequence[Path]) -> list[Path]:
+    """The files given, folders replaced by the data sets in them.
+
+    Raises:
+        DatasetError: a folder holds none.
+    """
+    found: list[Path] = []
+    for path in datasets:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(file for file in path.iterdir() if file.name.lower().endswith(SUFFIXES))
+        if not inside:
+            raise DatasetError(f"{path}: no file in it ends in {', '.join(SUFFIXES)}")
+        found += inside
+    return found
+
+
+def _name(path: Path) -> str:
+    """The data set's name: its file's, without the suffixes."""
+    suffix = next((suffix for suffix in reversed(SUFFIXES) if path.name.lower().endswith(suffix)), path.suffix)
+    return path.name[: -len(suffix)] if suffix else path.name
