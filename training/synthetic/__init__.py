@@ -17,11 +17,13 @@ __all__ = ["CATEGORIES", "HEADS", "SyntheticRow", "rows"]
 
 Role = Literal["comment", "user", "assistant"]
 _LONGEST = 4_000
+BY_HAND = 12
+"""Rows up to which a family counts as written by hand: a line with few variants, not a template with many fillings."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticRow:
-    """One labelled text; a head that `targets` lacks is unknown for it."""
+    """One labelled text; a head that `targets` lacks is unknown for it. `by_hand`: of a family with few variants."""
 
     id: str
     text: str
@@ -29,6 +31,7 @@ class SyntheticRow:
     context: str | None
     targets: dict[str, int]
     family: str
+    by_hand: bool = False
 
 
 def rows(*, seed: int = 0) -> Iterator[SyntheticRow]:
@@ -42,7 +45,7 @@ def rows(*, seed: int = 0) -> Iterator[SyntheticRow]:
                 continue
             seen.add(key)
             made += 1
-            yield replace(draft, id=f"synthetic-{family}-{made}", family=family)
+            yield replace(draft, id=f"synthetic-{family}-{made}", family=family, by_hand=each <= BY_HAND)
             if made == each:
                 break
 
