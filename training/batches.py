@@ -37,6 +37,7 @@ class Plan:
     budget: int = 3_072
     role_unknown: float = 0.35
     context_dropped: float = 0.5
+    needed_context_dropped: float = 0.1
     roughen: float = 0.2
 
 
@@ -49,6 +50,15 @@ class Batch:
     mask: Tensor
     known: Tensor
     any_of: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on `device`."""
+        return Batch(*(getattr(self, name).to(device) for name in self.__slots__))
+
+    def pieces(self, count: int) -> list["Batch"]:
+        """The batch cut into at most `count` batches of about as many rows."""
+        parts = [getattr(self, name).chunk(count) for name in self.__slots__]
+        return [Batch(*piece) for piece in zip(*parts, strict=True)]
 
 
 class Ids(NamedTuple):
@@ -125,7 +135,9 @@ def _inputs(pool: Sequence[Example], tokenizer: Tokenizer, plan: Plan, rng: rand
         text = example.text[start : start + longest]
         texts.append(spoken(roughened(text, rng) if rng.random() < plan.roughen else text).text)
     contexts = [
-        "" if rng.random() < plan.context_dropped else spoken(example.context[-10 * plan.context_tokens :]).text
+        ""
+        if rng.random() < (plan.needed_context_dropped if example.in_context else plan.context_dropped)
+        else spoken(example.context[-10 * plan.context_tokens :]).text
         for example in pool
     ]
     encoded = zip(

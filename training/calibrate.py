@@ -1,4 +1,4 @@
-"""Reading the shipped graph on labelled rows: raw scores, Platt scaling, and figures for each head.
+"""Reading the shipped graph on labelled rows: raw scores, Platt scaling for each head and role, and figures.
 
 Everything is measured through the int8 graph, one unpadded text a call, as the service runs it.
 """
@@ -21,6 +21,7 @@ from tqdm import tqdm
 from guard.text import spoken
 from training.batches import Plan, laid_out, matrices
 from training.data import Example
+from training.model import ROLES
 
 __all__ = [
     "Calibrated", "Figures", "Manifest", "Platt", "Reader", "calibrate", "figures", "fit_platt", "probabilities",
@@ -30,6 +31,8 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 
+FEWEST = 40
+"""Positives, and ten times as many rows, that a role needs for a scaling of its own; else it has that of all rows."""
 PRIOR = (0.02, 0.3)
 """Where a head's share of positives among its known rows lies outside, rows are weighted into this range."""
 SLOPE = (0.3, 2.5)
@@ -72,7 +75,8 @@ class Reader:
         def one(i: int) -> Floats:
             example = examples[i]
             ids = self.ids(example.text[:4_000])
-            return self.raw(ids) if i % BLIND_EVERY == 0 else self.raw(ids, example.role, example.context)
+            context = example.context if role_shown(i, example) != "unknown" else ""
+            return self.raw(ids, role_shown(i, example), context)
 
         with ThreadPoolExecutor(threads) as pool:
             return np.stack(list(tqdm(pool.map(one, chosen), total=len(chosen), mininterval=10)))
@@ -150,27 +154,61 @@ def _newton(x: Floats, target: Floats, weight: Floats, *, rounds: int = 100) -> 
     return Platt(float(np.clip(theta[0], *SLOPE)), float(theta[1]))
 
 
-class Calibrated(NamedTuple):
-    """Each head's calibration, and its figures on the validation rows."""
+def role_shown(number: int, example: Example) -> str:
+    """The role that validation row `number` is read with: every fourth without role and context."""
+    return "unknown" if number % BLIND_EVERY == 0 else example.role
 
-    platt: dict[str, Platt]
+
+Scaling = Mapping[str, Mapping[str, Platt]]
+"""Role to head to scaling; every role of `ROLES` is there."""
+
+
+class Calibrated(NamedTuple):
+    """Each head's calibration for each role, and its figures on the validation rows."""
+
+    platt: Scaling
     figures: dict[str, Figures]
 
 
 def calibrate(logits: Floats, examples: Sequence[Example], plan: Plan) -> Calibrated:
-    """Fits every head on `logits` [rows, heads]; the figures' scores are of the half that was not fitted."""
+    """Fits every head and role on `logits` [rows, heads]; the figures' scores are of the half that was not fitted.
+
+    `logits` are as `Reader.raw_all` gives them: each row read with the role that `role_shown` says.
+    """
     known = matrices([example.target for example in examples], plan.heads).known
-    halves = np.arange(len(examples)) % 2
-    platt: dict[str, Platt] = {}
+    roles = np.array([role_shown(i, example) for i, example in enumerate(examples)])
+    halves = np.arange(len(examples)) // BLIND_EVERY % 2
+    whole = {head: _by_role(logits[:, i], known[:, i], roles) for i, head in enumerate(plan.heads)}
     found: dict[str, Figures] = {}
     for i, head in enumerate(plan.heads):
-        platt[head] = fit_platt(logits[:, i], known[:, i])
         scores = np.zeros(len(examples))
         for half in (0, 1):
-            other = fit_platt(logits[halves != half, i], known[halves != half, i])
-            scores[halves == half] = other(logits[halves == half, i])
-        found[head] = figures(platt[head](logits[:, i]), known[:, i], calibrated=scores)
-    return Calibrated(platt, found)
+            mine = halves == half
+            other = _by_role(logits[~mine, i], known[~mine, i], roles[~mine])
+            scores[mine] = _scaled(other, logits[mine, i], roles[mine])
+        found[head] = figures(_scaled(whole[head], logits[:, i], roles), known[:, i], calibrated=scores)
+    return Calibrated({role: {head: whole[head][role] for head in plan.heads} for role in ROLES}, found)
+
+
+def _by_role(logits: Floats, known: Labels, roles: npt.NDArray[np.str_]) -> dict[str, Platt]:
+    """One head's scaling for each role; that of all rows for a role with too few, and where nobody says the role.
+
+    Unknown is fitted on all rows, whatever they were read with: what comes without a role may be any of them.
+    """
+    common = fit_platt(logits, known)
+    found = dict.fromkeys(ROLES, common)
+    for role in ROLES:
+        mine = (roles == role) & (known >= 0)
+        if role != "unknown" and known[mine].sum() >= FEWEST and mine.sum() >= 10 * FEWEST:
+            found[role] = fit_platt(logits[mine], known[mine])
+    return found
+
+
+def _scaled(platt: Mapping[str, Platt], logits: Floats, roles: npt.NDArray[np.str_]) -> Floats:
+    scores = np.zeros(len(logits))
+    for role, scaling in platt.items():
+        scores[roles == role] = scaling(logits[roles == role])
+    return scores
 
 
 def figures(scores: Floats, known: Labels, *, calibrated: Floats | None = None) -> Figures:
@@ -201,7 +239,7 @@ def calibration_error(scores: Floats, known: Labels, *, bins: int = 15) -> float
 
 
 def probabilities(logits: Floats, heads: Sequence[str], platt: Mapping[str, Platt]) -> Floats:
-    """Calibrated scores [rows, heads]."""
+    """Calibrated scores [rows, heads] of rows of one role, whose scaling `platt` is."""
     return np.stack([platt[head](logits[:, i]) for i, head in enumerate(heads)], axis=1)
 
 
@@ -209,11 +247,14 @@ class Manifest(NamedTuple):
     """The part of `model.json` that reading scores needs."""
 
     heads: tuple[str, ...]
-    platt: dict[str, Platt]
+    platt: Scaling
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Heads and calibration of the encoder in `folder`."""
     manifest = json.loads((folder / "model.json").read_text())
-    platt = {head: Platt(**found) for head, found in manifest["calibration"].items()}
+    platt = {
+        role: {head: Platt(**found) for head, found in by_head.items()}
+        for role, by_head in manifest["calibration"].items()
+    }
     return Manifest(tuple(manifest["heads"]), platt)

@@ -236,12 +236,14 @@ def _diasafety(row: Row) -> Target | None:
     if row.has("category:Offending User"):
         return toxic("harassment") if unsafe else clean()
     if row.has("category:Biased Opinion"):
-        return harm("hate") if unsafe else negative("hate", "jailbreak")
+        return harm("hate") if unsafe else clean()
     if row.has("category:Unauthorized Expertise"):
-        # Nearly all of it is a diagnosis or a drug recommended to the one who asks.
-        return clean(tones=False).but(health_advice=int(unsafe))
+        # Mostly a diagnosis, a drug or a dose, from a machine that cannot know: who follows it may be hurt.
+        return harm("dangerous").but(health_advice=1) if unsafe else clean()
     if row.has("category:Toxicity Agreement"):
-        return harm(any_of=_RUDE) if unsafe else negative("jailbreak", "criminal")
+        return harm(any_of=(*_RUDE, "violence")) if unsafe else clean()
+    if row.has("category:Risk Ignorance"):
+        return harm(any_of=("dangerous", "self_harm")) if unsafe else clean()
     return None
 
 

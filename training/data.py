@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,11 @@ __all__ = ["Example", "Split", "public_examples", "split", "synthetic_examples"]
 
 TEXT_SHARE = 0.05
 FAMILY_SHARE = 0.1
+NEAR = 0.85
+"""Share of a text's phrases in texts taken before from which it is a near-duplicate."""
 SYNTHETIC = "synthetic"
+LINE_TIMES, TEMPLATE_TIMES = 2.0, 0.7
+"""How often an epoch shows a row of a hand-written line, and one of a template with many fillings."""
 _NOT_WORD = re.compile(r"[\W_]+")
 _DIGITS = re.compile(r"\d+")
 
@@ -26,6 +31,7 @@ class Example:
     Attributes:
         group: rows of one group never part in the split: near-duplicates, or one synthetic family.
         times: how often an epoch shows it, on average.
+        in_context: whether the target holds only in the light of the context.
     """
 
     text: str
@@ -35,6 +41,7 @@ class Example:
     group: str
     source: str
     times: float = 1.0
+    in_context: bool = False
 
 
 class Split(NamedTuple):
@@ -53,20 +60,37 @@ def public_examples(folder: Path) -> list[Example]:
         FileNotFoundError: a source is missing in `folder`.
     """
     seen: set[str] = set()
+    phrases: set[int] = set()
     taken: list[Example] = []
     for source, share in SOURCES.items():
         path = folder / f"{source}.jsonl.gz"
         if not path.exists():
             raise FileNotFoundError(f"{path}: give the folder that holds the training sets (--data)")
         kept = 0
-        for example in sorted(examples(read(path)), key=lambda found: _hash(found.text)):
+        for example in sorted(examples(read(path)), key=lambda found: hashed(found.text)):
             if kept == share.cap:
                 break
-            if example.group not in seen:
-                seen.add(example.group)
-                taken.append(example)
-                kept += 1
+            sketch = _sketch(example.text)
+            if example.group in seen or _mostly(sketch, phrases):
+                continue
+            seen.add(example.group)
+            phrases |= sketch
+            taken.append(example)
+            kept += 1
     return taken
+
+
+def _sketch(text: str) -> set[int]:
+    """A quarter of the text's runs of five words, always the same ones, as numbers."""
+    words = _NOT_WORD.sub(" ", _DIGITS.sub("0", text.casefold())).split()[:600]
+    runs = (zlib.crc32(" ".join(words[i : i + 5]).encode("utf-8", "replace")) for i in range(len(words) - 4))
+    return {run for run in runs if run % 4 == 0}
+
+
+def _mostly(sketch: set[int], phrases: set[int]) -> bool:
+    """Whether a text says hardly anything that was not there: one jailbreak with another question inside, a quoted
+    page. Texts too short to tell are told apart by their group alone."""
+    return len(sketch) >= 5 and len(sketch & phrases) >= NEAR * len(sketch)
 
 
 def examples(rows: Iterable[Row]) -> Iterator[Example]:
@@ -77,17 +101,27 @@ def examples(rows: Iterable[Row]) -> Iterator[Example]:
             continue
         target = target_of(row)
         if target is not None and (target.values or target.any_of):
-            times = SOURCES[row.source].times
-            yield Example(text, row.role, row.context or "", target, group_of(text), row.source, times)
+            share = SOURCES[row.source]
+            group = group_of(f"{text} {row.context}" if share.in_context else text)
+            yield Example(text, row.role, row.context or "", target, group, row.source, share.times, share.in_context)
 
 
-def synthetic_examples(*, seed: int = 0, times: float = 1.0) -> list[Example]:
-    """Our own rows, grouped by family, so that a template never stands on both sides of the split."""
+def synthetic_examples(*, seed: int = 0) -> list[Example]:
+    """Our own rows, grouped by family, so that a template never stands on both sides of the split.
+
+    Families of many alike rows are shown less often than those that were written line by line.
+    """
     from training.synthetic import rows  # noqa: PLC0415 (Faker is needed only here)
 
     return [
         Example(
-            row.text, row.role, row.context or "", Target(dict(row.targets)), f"family {row.family}", SYNTHETIC, times
+            row.text,
+            row.role,
+            row.context or "",
+            Target(dict(row.targets)),
+            f"family {row.family}",
+            SYNTHETIC,
+            LINE_TIMES if row.by_hand else TEMPLATE_TIMES,
         )
         for row in rows(seed=seed)
     ]
@@ -99,7 +133,7 @@ def split(found: Iterable[Example]) -> Split:
     validation: list[Example] = []
     for example in found:
         share = FAMILY_SHARE if example.source == SYNTHETIC else TEXT_SHARE
-        (validation if _hash(example.group) < share else train).append(example)
+        (validation if hashed(example.group) < share else train).append(example)
     return Split(train, validation)
 
 
@@ -108,7 +142,7 @@ def group_of(text: str) -> str:
     return _NOT_WORD.sub(" ", _DIGITS.sub("0", text.casefold())).strip()[:200]
 
 
-def _hash(text: str) -> float:
+def hashed(text: str) -> float:
     """A stable number in [0, 1)."""
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

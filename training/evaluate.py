@@ -16,12 +16,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tokenizers import Tokenizer
 
 from training.calibrate import Reader, probabilities, read_manifest
-from training.labels import ADVICE, CATEGORIES
+from training.heads import DECIDING
 from training.rows import Row, read
 
 __all__ = ["SetFigures", "measure", "table"]
 
-DECIDING = tuple(head for head in CATEGORIES if head not in (*ADVICE, "pii"))
 STRIDE = 120
 OVERLAP = 20
 MOST_WINDOWS = 12
@@ -48,7 +47,7 @@ def measure(folder: Path, dev: Path, *, most: int | None = None, threads: int = 
     reader = Reader(folder / "encoder.onnx", Tokenizer.from_file(str(folder / "tokenizer.json")))
 
     def score(row: Row) -> float:
-        return float(probabilities(_windows(reader, row), heads, platt)[:, columns].max())
+        return float(probabilities(_windows(reader, row), heads, platt[row.role])[:, columns].max())
 
     with ThreadPoolExecutor(threads) as pool:
         for path in sorted(dev.glob("*.jsonl.gz")):

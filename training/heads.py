@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 __all__ = [
-    "ADVICE", "ALL_HEADS", "CATEGORIES", "HARMS", "SUB_CATEGORIES", "TONES",
+    "ADVICE", "ALL_HEADS", "CATEGORIES", "DECIDING", "HARMS", "SUB_CATEGORIES", "TONES",
     "Target", "clean", "harm", "negative", "toxic",
 ]  # fmt: skip
 
@@ -14,6 +14,8 @@ HARMS = (
 ADVICE = ("health_advice", "legal_advice", "financial_advice")
 CATEGORIES = (*HARMS, *ADVICE, "pii", "jailbreak")
 """The thirteen categories of the default taxonomy."""
+DECIDING = (*HARMS, "jailbreak")
+"""The categories whose highest score is the answer to "harmful or not": all but advice and personal data."""
 
 SUB_CATEGORIES: Mapping[str, tuple[str, ...]] = {
     "hate_threatening": ("hate",),

@@ -20,39 +20,43 @@ LANGUAGES = frozenset({"en", "de", "pt", "fr", "es", "da"})
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """At most `cap` rows of a source, each seen `times` in an epoch on average."""
+    """At most `cap` rows of a source, each seen `times` in an epoch on average.
+
+    `in_context` marks a source whose labels hold only in the light of the turn before.
+    """
 
     cap: int
     times: float = 1.0
+    in_context: bool = False
 
 
 SOURCES: Mapping[str, Share] = {
-    "civil_comments_10k": Share(8_000),
+    "civil_comments_10k": Share(6_000),
     "davidson": Share(5_000),
     "hatexplain": Share(9_000),
     "edos": Share(8_000),
     "stormfront": Share(3_500),
-    "hatemojibuild": Share(4_000),
+    "hatemojibuild": Share(4_800, 1.5),
     "hatemojibuild_val": Share(600),
     "paradetox": Share(7_000),
     "cat_large": Share(2_500),
-    "cat_small": Share(800),
+    "cat_small": Share(800, in_context=True),
     "wiki_toxicity_nonfuzzed": Share(1_500),
     "waseem_twitter": Share(4_000),
-    "kaggle_insults": Share(6_000),
+    "kaggle_insults": Share(5_000),
     "youtube_cyberbullying": Share(800),
     "online_misogyny": Share(1_500),
     "bias_madlibs": Share(1_500),
     "toxic_spans_comments": Share(2_500),
-    "tsd_semeval21": Share(2_500),
+    "tsd_semeval21": Share(1_500),
     "rtp_decodingtrust": Share(7_000),
     "safenlp_implicithate": Share(5_000),
     "safenlp_toxigen": Share(6_000),
     "toxigen_demonstrations": Share(600),
-    "convabuse": Share(2_300),
-    "convabuse_valid": Share(800),
-    "diasafety": Share(6_000),
-    "diasafety_val": Share(1_000),
+    "convabuse": Share(2_300, in_context=True),
+    "convabuse_valid": Share(800, in_context=True),
+    "diasafety": Share(9_000, in_context=True),
+    "diasafety_val": Share(1_200, in_context=True),
     "profanity_lexicon": Share(800),
     "sms_spam": Share(1_500),
     "goemotions": Share(6_000),
@@ -84,17 +88,17 @@ SOURCES: Mapping[str, Share] = {
     "pi_benign_500": Share(500),
     "malicious_prompts_sample": Share(700),
     "jailjudge_mini": Share(1_000),
-    "gptfuzz_responses": Share(2_500),
+    "gptfuzz_responses": Share(1_600),
     "jbb_artifact_responses": Share(1_300),
     "safetext": Share(1_500),
     "caia_ai_safety": Share(2_200),
     "banking77": Share(2_000),
     "clinc150": Share(6_000),
-    "dolly_1k": Share(2_000, 1.5),
-    "gpteacher_roleplay": Share(2_500, 1.5),
+    "dolly_1k": Share(2_000),
+    "gpteacher_roleplay": Share(2_500),
     "gsm8k": Share(1_500),
-    "llamafactory_demo": Share(3_000, 1.5),
-    "llm_bench_prompts": Share(2_900, 2.0),
+    "llamafactory_demo": Share(3_000),
+    "llm_bench_prompts": Share(2_900, 1.5),
     "medquad": Share(2_500),
     "prompts_chat": Share(1_000),
     "taskmaster": Share(2_000),

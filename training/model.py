@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CLS", "ROLES", "SEP", "Encoder", "Shape", "base_folder", "loss"]
+__all__ = ["CLS", "ROLES", "SEP", "Encoder", "Objective", "Shape", "base_folder", "loss"]
 
 CLS, SEP = 101, 102
 ROLES = {"unknown": 1, "comment": 2, "user": 3, "assistant": 4}
@@ -137,20 +137,49 @@ def _translated(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What the loss is made of.
+
+    Attributes:
+        any_weight: weight of the `any_of` sets.
+        smoothing: this share of each known label is moved to the other side.
+        focal: exponent of the focal loss (Lin and others, 2017); 0 is cross-entropy.
+        overall: weight of the decision as a whole: the highest of the deciding heads against
+            "harmful at all", where a row says that.
+    """
+
+    any_weight: float = 0.7
+    smoothing: float = 0.0
+    focal: float = 0.0
+    overall: float = 0.0
+
+
 def loss(
-    logits: Tensor, known: Tensor, any_of: Tensor, *, positive: Tensor | None = None, any_weight: float = 0.7
+    logits: Tensor,
+    known: Tensor,
+    any_of: Tensor,
+    *,
+    positive: Tensor | None = None,
+    objective: Objective = Objective(),
+    deciding: Tensor | None = None,
 ) -> Tensor:
     """Binary cross-entropy where a head is known, and -log P(at least one) over each `any_of` set.
 
     `known` is 1, 0 or -1 (left out), `any_of` is bool, both [batch, heads]; `positive` [heads] weights the
-    known ones. With log(1-p) = -softplus(logit), P(none) is the exponential of a sum, so nothing underflows.
+    known ones, `deciding` [heads] is bool. With log(1-p) = -softplus(logit), P(none) is the exponential of a
+    sum, so nothing underflows.
     """
     logits = logits.float()
     has = known >= 0
-    bce = functional.binary_cross_entropy_with_logits(
-        logits, known.clamp(min=0).float(), reduction="none", pos_weight=positive
-    )
+    target = known.clamp(min=0).float() * (1 - 2 * objective.smoothing) + objective.smoothing
+    bce = functional.binary_cross_entropy_with_logits(logits, target, reduction="none", pos_weight=positive)
+    if objective.focal:
+        right = torch.where(known == 1, logits, -logits).sigmoid()
+        bce = bce * (1 - right) ** objective.focal
     direct = (bce * has).sum() / has.sum().clamp(min=1)
+    if objective.overall and deciding is not None:
+        direct = direct + objective.overall * _overall(logits, known, any_of, deciding)
     rows = any_of.any(1)
     if not bool(rows.any()):
         return direct
@@ -159,4 +188,18 @@ def loss(
     small = -torch.log(-torch.expm1(-none.clamp(1e-9, 0.7)))
     large = -torch.log1p(-torch.exp(-none.clamp(min=0.69)))
     some = torch.where(none < 0.693, small, large)
-    return direct + any_weight * some.sum() / len(logits) / 4
+    return direct + objective.any_weight * some.sum() / len(logits) / 4
+
+
+def _overall(logits: Tensor, known: Tensor, any_of: Tensor, deciding: Tensor) -> Tensor:
+    """Cross-entropy of the highest deciding head, smoothly, for rows that are harmful or harmless as a whole."""
+    known = known[:, deciding]
+    harmful = (known == 1).any(1) | any_of.any(1)
+    harmless = (known == 0).all(1)
+    rows = harmful | harmless
+    if not bool(rows.any()):
+        return logits.new_zeros(())
+    highest = 0.5 * torch.logsumexp(2 * logits[rows][:, deciding], 1)
+    return (
+        functional.binary_cross_entropy_with_logits(highest, harmful[rows].float(), reduction="sum") / len(logits) / 4
+    )

@@ -9,7 +9,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from tqdm import tqdm
 
 from training.batches import Batch, Plan, base_tokenizer, epoch, matrices
 from training.data import Example, Split, public_examples, split, synthetic_examples
+from training.heads import DECIDING
 from training.labels import ALL_HEADS
-from training.model import Encoder, Shape, loss
+from training.model import Encoder, Objective, Shape, loss
 
 __all__ = ["Recipe", "Run", "fit", "heads_with_labels", "load", "main", "read_run", "split_examples"]
 
@@ -39,10 +41,14 @@ class Recipe:
     layer_decay: float = 0.9
     warm_up: float = 0.05
     most_positive_weight: float = 3.0
+    objective: Objective = field(default_factory=lambda: Objective(overall=4.0))
+    average: float = 0.0
+    """Decay of the weights' moving average for each step; 0 keeps the last weights."""
     epochs: int = 2
     minutes: float = math.inf
     most_steps: int | None = None
     seed: int = 7
+    lanes: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +83,17 @@ def fit(
 ) -> Run:
     """Trains to the end and writes `weights.pt`; a run that finds `checkpoint.pt` in `out` goes on there."""
     torch.manual_seed(recipe.seed)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     optimisers = _optimisers(model, recipe)
     positive = _positive_weights(examples, plan.heads, recipe.most_positive_weight)
     steps = recipe.most_steps or _estimated_steps(examples, tokenizer, plan, recipe)
-    state = _State(model, optimisers, out / "checkpoint.pt")
+    deciding = torch.tensor([head in DECIDING for head in plan.heads])
+    state = _State(model, optimisers, out / "checkpoint.pt", recipe.average)
     state.restore()
     begun = clock() - state.seconds
     limit = recipe.minutes * 60
     bar = tqdm(total=steps, initial=state.step, unit="step", mininterval=10)
-    pace = _Pace(torch.get_num_threads())
+    lanes = _Lanes(model, recipe.lanes, recipe.objective, positive, deciding)
     model.train()
     for batch in _remaining(examples, tokenizer, plan, recipe, state.step):
         state.seconds = clock() - begun
@@ -93,15 +101,14 @@ def fit(
         if progress >= 1:
             break
         _set_rates(optimisers, _factor(progress, recipe.warm_up))
-        value = _step(model, batch, optimisers, positive)
+        value = _step(model, lanes, batch, optimisers)
         state.advance(len(batch.known), value)
-        pace.note(batch.mask.numel() / (clock() - begun - state.seconds + 1e-9))
         bar.update()
         bar.set_postfix(loss=f"{state.loss:.4f}", progress=f"{progress:.3f}")
         if state.step % CHECKPOINT_EVERY == 0:
             state.save()
     bar.close()
-    torch.save(model.state_dict(), out / "weights.pt")
+    torch.save(state.final(), out / "weights.pt")
     run = Run(
         plan.heads, model.shape, recipe.seed, state.step, state.rows, round(state.seconds / 60, 1), round(state.loss, 4)
     )
@@ -123,44 +130,72 @@ def load(out: Path) -> Encoder:
     return model.eval()
 
 
-class _Pace:
-    """Keeps to as many threads as are fastest just now: on a busy machine one outruns two that wait for each other."""
+class _Lanes:
+    """Gradients of a batch in pieces, one thread to a piece, all on the same weights.
 
-    SETTLED, TRIAL = 24, 2
+    One thread on half a batch wastes less than two threads on each matrix product of a whole one, most of all on a
+    busy machine. The pieces are added in their order, so the number of lanes is part of what makes a run repeat.
+    """
 
-    def __init__(self, threads: int) -> None:
-        self._speeds = dict.fromkeys((threads, 1), 0.0)
-        self._threads = threads
-        self._left = self.SETTLED
-        self._on_trial = False
+    def __init__(self, model: Encoder, lanes: int, objective: Objective, positive: Tensor, deciding: Tensor) -> None:
+        self._model = model
+        self._parameters = list(model.parameters())
+        self._device = self._parameters[0].device
+        self._objective = objective
+        self._positive, self._deciding = positive.to(self._device), deciding.to(self._device)
+        # An accelerator wants the batch whole.
+        self._lanes = lanes if self._device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(1,))
 
-    def note(self, speed: float) -> None:
-        """Takes the speed of a step, and chooses the threads of the next."""
-        if len(self._speeds) == 1:
-            return
-        self._speeds[self._threads] = speed
-        self._left -= 1
-        if self._left > 0:
-            return
-        if self._on_trial:
-            self._go_on(max(self._speeds, key=lambda threads: self._speeds[threads]), self.SETTLED)
-        else:
-            self._go_on(next(threads for threads in self._speeds if threads != self._threads), self.TRIAL)
-        self._on_trial = not self._on_trial
+    def backward(self, batch: Batch) -> float:
+        """Sets every parameter's `grad`, and returns the loss."""
+        found = list(self._pool.map(self._piece, batch.pieces(self._lanes)))
+        for parameter, *gradients in zip(self._parameters, *[gradients for _, gradients in found], strict=True):
+            total = gradients[0]
+            for gradient in gradients[1:]:
+                total = total + gradient
+            parameter.grad = total / len(found)
+        return sum(value for value, _ in found) / len(found)
 
-    def _go_on(self, threads: int, steps: int) -> None:
-        self._threads, self._left = threads, steps
-        torch.set_num_threads(threads)
+    def _piece(self, batch: Batch) -> tuple[float, tuple[Tensor, ...]]:
+        batch = batch.to(self._device)
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            logits = self._model(batch.input_ids, batch.token_type_ids, batch.mask)
+        value = loss(
+            logits,
+            batch.known,
+            batch.any_of,
+            positive=self._positive,
+            objective=self._objective,
+            deciding=self._deciding,
+        )
+        return float(value.detach()), torch.autograd.grad(value, self._parameters)
 
 
 class _State:
     """What a run needs to go on after an interruption: weights, optimisers, and how far it came."""
 
-    def __init__(self, model: Encoder, optimisers: Sequence[torch.optim.Optimizer], path: Path) -> None:
+    AVERAGE_EVERY = 5
+
+    def __init__(
+        self, model: Encoder, optimisers: Sequence[torch.optim.Optimizer], path: Path, average: float = 0.0
+    ) -> None:
         self.model, self.optimisers, self.path = model, optimisers, path
         self.step, self.rows, self.seconds, self.loss = 0, 0, 0.0, math.nan
+        self._decay = average**self.AVERAGE_EVERY
+        self._averaged = {name: value.clone() for name, value in model.state_dict().items()} if average else {}
+
+    def final(self) -> dict[str, Tensor]:
+        """The averaged weights where they are averaged, else the last."""
+        found = self._averaged or self.model.state_dict()
+        return {name: value.cpu() for name, value in found.items()}
 
     def advance(self, rows: int, value: float) -> None:
+        if self._averaged and self.step % self.AVERAGE_EVERY == 0:
+            # Early on the average forgets faster, or it would remember the base weights.
+            decay = min(self._decay, (1 + self.step / 10) / (10 + self.step / 10))
+            for name, weight in self.model.state_dict().items():
+                self._averaged[name].lerp_(weight, 1 - decay)
         self.step += 1
         self.rows += rows
         self.loss = value if math.isnan(self.loss) else 0.99 * self.loss + 0.01 * value
@@ -170,6 +205,7 @@ class _State:
         torch.save(
             {
                 "model": self.model.state_dict(),
+                "averaged": self._averaged,
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
                 "progress": (self.step, self.rows, self.seconds, self.loss),
             },
@@ -180,8 +216,9 @@ class _State:
     def restore(self) -> None:
         if not self.path.exists():
             return
-        state = torch.load(self.path, weights_only=True)
+        state = torch.load(self.path, weights_only=True, map_location=next(self.model.parameters()).device)
         self.model.load_state_dict(state["model"])
+        self._averaged = state["averaged"]
         for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(kept)
         self.step, self.rows, self.seconds, self.loss = state["progress"]
@@ -205,17 +242,12 @@ def _estimated_steps(examples: Sequence[Example], tokenizer: Tokenizer, plan: Pl
     return batches * recipe.epochs
 
 
-def _step(model: Encoder, batch: Batch, optimisers: Sequence[torch.optim.Optimizer], positive: Tensor) -> float:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(batch.input_ids, batch.token_type_ids, batch.mask)
-    value = loss(logits, batch.known, batch.any_of, positive=positive)
-    for optimiser in optimisers:
-        optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward(value)
+def _step(model: Encoder, lanes: _Lanes, batch: Batch, optimisers: Sequence[torch.optim.Optimizer]) -> float:
+    value = lanes.backward(batch)
     nn.utils.clip_grad_norm_([p for name, p in model.named_parameters() if name != "words.weight"], 1.0)
     for optimiser in optimisers:
         optimiser.step()
-    return float(value)
+    return value
 
 
 def _optimisers(model: Encoder, recipe: Recipe) -> list[torch.optim.Optimizer]:

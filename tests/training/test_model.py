@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from training.calibrate import calibrate, calibration_error, fit_platt
 from training.data import Example
 from training.export import write_float, write_int8
 from training.heads import Target
-from training.model import Encoder, Shape, base_folder, loss
+from training.model import Encoder, Objective, Shape, base_folder, loss
 from training.train import Recipe, fit, load, read_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -71,7 +72,7 @@ def test_the_open_set_loss_is_the_naive_one_where_that_can_be_computed(shift: fl
     """-log(1 - prod(1 - p)) in double precision, for logits from hopeless to sure."""
     logits = torch.tensor([[-1.0, 0.5, 2.0]]) + shift
     none_known = torch.full((1, 3), -1)
-    found = loss(logits, none_known, torch.tensor([[True, False, True]]), any_weight=4.0)
+    found = loss(logits, none_known, torch.tensor([[True, False, True]]), objective=Objective(any_weight=4.0))
     none = math.prod(1 / (1 + math.exp(float(logits[0, i]))) for i in (0, 2))
     expected = -math.log1p(-none) if none < 0.5 else -math.log(-math.expm1(math.log(none)))
     assert float(found) == pytest.approx(expected, rel=1e-3, abs=1e-6)
@@ -80,7 +81,9 @@ def test_the_open_set_loss_is_the_naive_one_where_that_can_be_computed(shift: fl
 def test_the_open_set_loss_pulls_even_where_every_member_is_hopeless() -> None:
     """The gradient must not vanish with the probability, or such rows are never learnt."""
     logits = torch.full((1, 2), -15.0, requires_grad=True)
-    loss(logits, torch.full((1, 2), -1), torch.ones(1, 2, dtype=torch.bool), any_weight=4.0).backward()
+    loss(
+        logits, torch.full((1, 2), -1), torch.ones(1, 2, dtype=torch.bool), objective=Objective(any_weight=4.0)
+    ).backward()
     assert torch.isfinite(logits.grad).all()
     assert (logits.grad < -0.1).all()
 
@@ -102,7 +105,7 @@ def test_a_small_training_goes_through_the_export_and_agrees_with_it(tmp_path: P
         some_examples(),
         base_tokenizer(),
         plan=plan,
-        recipe=Recipe(rate=3e-3, words_rate=1e-2, head_rate=1e-2, epochs=5, most_steps=20),
+        recipe=Recipe(rate=3e-3, words_rate=1e-2, head_rate=1e-2, epochs=5, most_steps=20, objective=Objective()),
         out=tmp_path,
     )
     assert run == read_run(tmp_path)
@@ -164,3 +167,58 @@ def test_calibration_ignores_the_rows_that_are_silent() -> None:
     found = calibrate(logits, examples, Plan(("hate",)))
     assert (found.figures["hate"].rows, found.figures["hate"].auc) == (40, 1.0)
     assert fit_platt(np.zeros(5), np.zeros(5, dtype=np.int8)).scale == 1.0
+
+
+def test_the_whole_decision_pulls_at_the_highest_head_alone() -> None:
+    """A harmful row lifts its highest head, a harmless one lowers it; a row that does not say is left out."""
+    deciding = torch.tensor([True, True, False])
+    none = torch.zeros(3, 3, dtype=torch.bool)
+    known = torch.tensor([[1, -1, 0], [0, 0, 1], [0, -1, 1]])
+    gradients = []
+    for overall in (0.0, 1.0):
+        logits = torch.tensor([[-4.0, 4.0, 0.0], [-4.0, 4.0, 0.0], [-4.0, 4.0, 0.0]], requires_grad=True)
+        loss(logits, known, none, objective=Objective(overall=overall), deciding=deciding).backward()
+        gradients.append(logits.grad)
+    added = gradients[1] - gradients[0]
+    assert added[1, 1] > 0.05 > abs(float(added[1, 0])) * 100
+    assert added[2].abs().sum() == 0
+    assert added[:, 2].abs().sum() == 0
+    assert added[0, 1] < 0
+
+
+def test_smoothed_and_focal_losses_on_cases_worked_by_hand() -> None:
+    """A known 1 at logit 0: ln 2 whatever the smoothing, a quarter of it with a squared focus."""
+    logits, known, none = torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.long), torch.zeros(1, 1, dtype=torch.bool)
+    plain = float(loss(logits, known, none, objective=Objective(smoothing=0.1)))
+    assert plain == pytest.approx(math.log(2))
+    assert float(loss(logits, known, none, objective=Objective(focal=2.0))) == pytest.approx(math.log(2) / 4)
+
+
+def test_lanes_give_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    """Where every row says as much as the others, cutting a batch in two changes nothing but rounding."""
+    weights = []
+    for lanes in (1, 2):
+        torch.manual_seed(3)
+        out = tmp_path / str(lanes)
+        out.mkdir()
+        examples = [replace(e, target=Target(e.target.values)) for e in some_examples()]
+        recipe = Recipe(epochs=1, most_steps=3, lanes=lanes, objective=Objective())
+        fit(Encoder(TINY, 1), examples, base_tokenizer(), plan=Plan(("hate",), budget=160), recipe=recipe, out=out)
+        weights.append(load(out).layers[0].up.weight)
+    assert torch.allclose(weights[0], weights[1], atol=2e-4)
+
+
+def test_averaged_weights_lag_behind_the_last_ones(tmp_path: Path) -> None:
+    """They are what is kept, and they survive an interruption."""
+    plan, examples = Plan(("hate", "violence", "sexual"), budget=160), some_examples()
+    kept = []
+    for average in (0.0, 0.9):
+        torch.manual_seed(4)
+        out = tmp_path / str(average)
+        out.mkdir()
+        recipe = Recipe(epochs=2, most_steps=15, average=average, words_rate=1e-2)
+        fit(Encoder(TINY, 3), examples, base_tokenizer(), plan=plan, recipe=recipe, out=out)
+        kept.append(load(out).words.weight)
+    torch.manual_seed(4)
+    base = Encoder(TINY, 3).words.weight
+    assert 0 < float((kept[1] - base).abs().sum()) < float((kept[0] - base).abs().sum())

@@ -1,0 +1,243 @@
+"""What each choice is worth: `python -m training.ablate --data DIR --dev DIR --out DIR [NAME…]`.
+
+Every variant is the recipe with one thing changed, trained for the same number of tokens from the same base
+weights, and measured without export on the same sample of the measuring sets. The first variant is the recipe
+itself, the second the same with another seed: what differs less than those two says nothing.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from guard.text import spoken
+from training.batches import Plan, base_tokenizer, laid_out, matrices, room
+from training.calibrate import Floats, fit_platt
+from training.data import LINE_TIMES, SYNTHETIC, Example, hashed
+from training.heads import DECIDING, Target
+from training.model import Encoder
+from training.rows import read
+from training.train import Recipe, fit, heads_with_labels, load, split_examples
+
+__all__ = ["VARIANTS", "Variant", "main", "markdown", "measured"]
+
+TOKENS = 1_500_000
+"""Tokens of padded batches in one variant's training: about a sixth of an epoch."""
+FROM_EACH = 500
+"""Rows of each measuring set and side, those with the smallest hash of their id."""
+WINDOWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The recipe with one thing changed; `only` chooses among the training examples."""
+
+    says: str
+    plan: Mapping[str, object] = field(default_factory=dict)
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    objective: Mapping[str, object] = field(default_factory=dict)
+    change: Callable[[Sequence[Example]], list[Example]] = list
+
+
+def _without_synthetic(found: Sequence[Example]) -> list[Example]:
+    return [example for example in found if example.source != SYNTHETIC]
+
+
+def _without_lines(found: Sequence[Example]) -> list[Example]:
+    return [example for example in found if not _line(example)]
+
+
+def _lines_once(found: Sequence[Example]) -> list[Example]:
+    return [replace(example, times=1.0) if _line(example) else example for example in found]
+
+
+def _line(example: Example) -> bool:
+    return example.source == SYNTHETIC and example.times == LINE_TIMES
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "recipe": Variant("the recipe"),
+    "seed": Variant("the recipe, another seed", recipe={"seed": 8}),
+    "overall": Variant("loss on the decision as a whole, weight 1", objective={"overall": 1.0}),
+    "smoothing": Variant("label smoothing 0.03", objective={"smoothing": 0.03}),
+    "focal": Variant("focal loss, exponent 1", objective={"focal": 1.0}),
+    "average": Variant("moving average of the weights, 0.995", recipe={"average": 0.995}),
+    "rate-low": Variant("peak rate 1e-4", recipe={"rate": 1e-4}),
+    "rate-high": Variant("peak rate 4e-4", recipe={"rate": 4e-4}),
+    "decay-none": Variant("no layer-wise decay of the rate", recipe={"layer_decay": 1.0}),
+    "words-fast": Variant("word embeddings at 1e-4", recipe={"words_rate": 1e-4}),
+    "no-roughening": Variant("no roughened texts", plan={"roughen": 0.0}),
+    "no-role": Variant("role never shown", plan={"role_unknown": 1.0}),
+    "no-context": Variant("context never shown", plan={"context_dropped": 1.0, "needed_context_dropped": 1.0}),
+    "no-any": Variant("rows of unknown category teach nothing", objective={"any_weight": 0.0}),
+    "no-synthetic": Variant("no synthetic rows", change=_without_synthetic),
+    "no-lines": Variant("no hand-written lines", change=_without_lines),
+    "lines-once": Variant("hand-written lines half as often", change=_lines_once),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows of one measuring set."""
+
+    name: str
+    examples: list[Example]
+    truth: np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+def samples(dev: Path, *, from_each: int = FROM_EACH) -> list[Sample]:
+    """The measuring sets in English, cut to `from_each` rows a side by a stable choice."""
+    made = []
+    for path in sorted(dev.glob("*.jsonl.gz")):
+        rows = [row for row in read(path) if row.flagged is not None and row.lang.lower() in ("en", "english")]
+        rows = [row for row in rows if not (row.source == "ailuminate_demo" and row.lang == "fr")]
+        chosen = []
+        for side in (0, 1):
+            mine = sorted((row for row in rows if row.flagged == side), key=lambda row: hashed(row.id))
+            chosen += mine[:from_each]
+        if chosen:
+            examples = [Example(r.text, r.role, r.context or "", Target(), "", r.source) for r in chosen]
+            made.append(Sample(path.name.removesuffix(".jsonl.gz"), examples, np.array([r.flagged for r in chosen])))
+    return made
+
+
+def _padded(ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, types and mask [rows, tokens]."""
+    shape = (len(ids), max(map(len, ids)))
+    made = [np.zeros(shape, dtype=np.int64) for _ in range(3)]
+    for row, (mine, kinds) in enumerate(zip(ids, types, strict=True)):
+        made[0][row, : len(mine)], made[1][row, : len(mine)], made[2][row, : len(mine)] = mine, kinds, 1
+    found = [torch.from_numpy(array) for array in made]
+    return found[0], found[1], found[2]
+
+
+def logits_of(model: Encoder, examples: Sequence[Example], tokenizer: Tokenizer, *, blind: bool = False) -> Floats:
+    """Logits [rows, heads] in float, the highest over at most three windows of each text."""
+    inputs, owners = [], []
+    for number, example in enumerate(examples):
+        ids = tokenizer.encode(spoken(example.text[:4_000]).text, add_special_tokens=False).ids
+        before = tokenizer.encode(spoken(example.context[-480:]).text, add_special_tokens=False).ids[-48:]
+        context, role = ([], "unknown") if blind else (before, example.role)
+        step = room(context, 192) - 20
+        for start in range(0, max(1, min(len(ids) - 20, WINDOWS * step)), step):
+            inputs.append(laid_out(ids, role, context, max_tokens=192, start=start))
+            owners.append(number)
+    found = np.full((len(examples), model.head.out_features), -np.inf)
+    order = sorted(range(len(inputs)), key=lambda i: len(inputs[i].ids))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for first in range(0, len(order), 32):
+            group = order[first : first + 32]
+            batch = _padded([inputs[i].ids for i in group], [inputs[i].types for i in group])
+            for i, row in zip(group, model(*batch).float().double().numpy(), strict=True):
+                found[owners[i]] = np.maximum(found[owners[i]], row)
+    return found
+
+
+def measured(
+    model: Encoder, heads: Sequence[str], validation: Sequence[Example], found: Sequence[Sample]
+) -> dict[str, float]:
+    """AUPRC (AUC for some) of each set with two sides, and how well harmful and harmless prompts part."""
+    tokenizer = base_tokenizer()
+    model.eval()
+    known = matrices([example.target for example in validation], heads).known
+    raw = logits_of(model, validation, tokenizer)
+    platt = [fit_platt(raw[:, i], known[:, i]) for i in range(len(heads))]
+    columns = [i for i, head in enumerate(heads) if head in DECIDING]
+    figures: dict[str, float] = {}
+    prompts: dict[int, list[Floats]] = {0: [], 1: []}
+    for sample in found:
+        raw = logits_of(model, sample.examples, tokenizer)
+        scores = np.stack([platt[i](raw[:, i]) for i in columns], 1).max(1)
+        if 0 < sample.truth.sum() < len(sample.truth):
+            figure = roc_auc_score if sample.name in AUC else average_precision_score
+            figures[sample.name] = float(figure(sample.truth, scores))
+        if sample.name in PROMPTS:
+            for side in (0, 1):
+                prompts[side].append(scores[sample.truth == side])
+    figures["mean"] = float(np.mean(list(figures.values())))
+    harmless, harmful = (np.concatenate(prompts[side]) for side in (0, 1))
+    truth = np.r_[np.zeros(len(harmless)), np.ones(len(harmful))]
+    figures["prompts"] = float(roc_auc_score(truth, np.r_[harmless, harmful]))
+    figures["prompts_recall"] = float((harmful > np.quantile(harmless, 0.95)).mean())
+    return figures
+
+
+AUC = frozenset({"aegis_test_prompts", "hatemojicheck", "harmbench_response", "medsafetybench_test", "piguard_valid"})
+PROMPTS = frozenset({
+    "toxicchat_dev", "aegis_test_prompts", "strongreject", "jailbreakbench_harmful", "donotanswer_fp",
+    "cyberseceval_mitre_frr", "ailuminate_demo",
+})  # fmt: skip
+
+
+def markdown(results: Mapping[str, Mapping[str, float]]) -> str:
+    """A row for each variant: its figure, and the difference from the recipe."""
+    base = results["recipe"]
+    names = [name for name in base if name not in ("mean", "prompts", "prompts_recall")]
+    shown = ["mean", "prompts", "prompts_recall", *names]
+    lines = ["| variant | " + " | ".join(shown) + " |", "|---|" + "--:|" * len(shown)]
+    for variant, figures in results.items():
+        cells = [
+            f"{figures[name]:.3f}" if variant == "recipe" else f"{figures[name] - base[name]:+.3f}" for name in shown
+        ]
+        lines.append(f"| {VARIANTS[variant].says} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"variants: {', '.join(VARIANTS)} (default: all)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the training sets")
+    parser.add_argument("--dev", type=Path, required=True, help="folder of the measuring sets")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"), help="one JSON file for each variant")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    train, validation = split_examples(options.data)
+    held = random.Random(0).sample(validation, min(4_000, len(validation)))
+    found = samples(options.dev)
+    for name in options.names or VARIANTS:
+        folder = options.out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        figures = run(VARIANTS[name], train, held, found, folder)
+        (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+        print(name, json.dumps({key: round(value, 4) for key, value in figures.items()}), flush=True)
+    done = {name: options.out / name / "figures.json" for name in VARIANTS}
+    results = {name: json.loads(path.read_text()) for name, path in done.items() if path.exists()}
+    if "recipe" in results:
+        print(markdown(results))
+
+
+def run(
+    variant: Variant, train: Sequence[Example], validation: Sequence[Example], found: Sequence[Sample], folder: Path
+) -> dict[str, float]:
+    """Trains one variant, or takes its weights from `folder`, and measures it."""
+    heads = heads_with_labels(train)
+    plan = Plan(heads, **variant.plan)  # type: ignore[arg-type]
+    objective = replace(Recipe().objective, **variant.objective)  # type: ignore[arg-type]
+    recipe = replace(
+        Recipe(), **{"epochs": 1, "objective": objective, "most_steps": TOKENS // plan.budget, **variant.recipe}
+    )  # type: ignore[arg-type]
+    if not (folder / "weights.pt").exists():
+        torch.manual_seed(recipe.seed)
+        fit(
+            Encoder.pretrained(len(heads)),
+            variant.change(train),
+            base_tokenizer(),
+            plan=plan,
+            recipe=recipe,
+            out=folder,
+        )
+    return measured(load(folder), heads, validation, found)
+
+
+if __name__ == "__main__":
+    main()
