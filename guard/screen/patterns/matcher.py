@@ -1,14 +1,17 @@
 """The patterns of one policy, run together: one `re2.Set` over the text, then only those that matched.
 
+Gated patterns stand apart: one pass looks for the words they need, and few texts hold those.
+
 RE2 works on UTF-8. A text is encoded once; byte offsets become code points on the way out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import re2
 
 from guard.policy.schema import PatternRule
+from guard.screen.patterns.gate import Gate
 from guard.screen.patterns.pattern import Pattern
 from guard.verdict import Hit
 
@@ -16,6 +19,8 @@ __all__ = ["Matcher", "check_regex"]
 
 _MOST_OWN_MATCHES = 1_000
 _SET_MEMORY = 64 << 20
+# RE2's own 8 MB do not hold one state list of the longest regexes: it would fall back to a slow search.
+_GATED_MEMORY = 32 << 20
 _JOINTS = ".,-/:"
 _FIRST_UNSPACED = "\u0e00"
 
@@ -40,26 +45,31 @@ class Matcher:
     """Rules of a policy, compiled; immutable, safe to share between threads."""
 
     def __init__(self, rules: Mapping[str, PatternRule], catalogue: Mapping[str, Pattern]) -> None:
-        self._finders = tuple(_finder(name, rule, catalogue) for name, rule in rules.items())
+        finders = tuple(_finder(name, rule, catalogue) for name, rule in rules.items())
+        self._finders = tuple(finder for finder in finders if not finder.gated)
+        self._gated = tuple(finder for finder in finders if finder.gated)
         self._set = _set(self._finders)
+        self._gate = Gate(finder.regex for finder in self._gated)
 
     def find(self, text: str) -> tuple[Hit, ...]:
         """The hits in `text`, by start, then name; offsets are code points of `text`."""
-        if not self._finders:
+        if not self._finders and not self._gated:
             return ()
         data = text.encode()
         hits = [
             Hit("patterns", finder.name, span.start, span.end)
-            for finder in self._candidates(data)
+            for finder in self._candidates(text, data)
             for span in finder.spans(text, data)
         ]
         return tuple(sorted(hits, key=lambda hit: (hit.start, hit.name)))
 
-    def _candidates(self, data: bytes) -> Iterable["_Finder"]:
-        """The patterns that match somewhere, by one pass over the text."""
+    def _candidates(self, text: str, data: bytes) -> Iterator["_Finder"]:
+        """The patterns that match somewhere, and the gated ones that may, by one pass each."""
         if self._set is None:
-            return self._finders
-        return [self._finders[index] for index in self._set.Match(data) or ()]
+            yield from self._finders
+        else:
+            yield from (self._finders[index] for index in self._set.Match(data) or ())
+        yield from (self._gated[index] for index in self._gate.passed(text))
 
 
 class _CatalogueFinder:
@@ -72,8 +82,9 @@ class _CatalogueFinder:
     def __init__(self, name: str, pattern: Pattern) -> None:
         self.name = name
         self.regex = pattern.regex
+        self.gated = pattern.gated
         self._pattern = pattern
-        self._compiled = _compiled(pattern.regex)
+        self._compiled = _compiled(pattern.regex, _GATED_MEMORY if pattern.gated else None)
         groups: dict[bytes, int] = self._compiled.groupindex
         self._values = tuple(index for group, index in groups.items() if group != b"unless")
         self._unless = groups.get(b"unless")
@@ -111,6 +122,7 @@ class _OwnFinder:
     def __init__(self, name: str, regex: str) -> None:
         self.name = name
         self.regex = regex
+        self.gated = False
         self._compiled = _compiled(regex)
 
     def spans(self, text: str, data: bytes) -> Iterator[_Span]:
@@ -159,7 +171,9 @@ def _finder(name: str, rule: PatternRule, catalogue: Mapping[str, Pattern]) -> _
 
 
 def _set(finders: tuple[_Finder, ...]) -> Any:
-    """All regexes in one automaton; None where it would be too large, and each is run by itself."""
+    """All regexes in one automaton; None where it would be too large or empty, and each is run by itself."""
+    if not finders:
+        return None
     options = _options()
     options.max_mem = _SET_MEMORY
     options.never_capture = True
@@ -179,10 +193,13 @@ def _options() -> Any:
     return options
 
 
-def _compiled(pattern: str) -> Any:
+def _compiled(pattern: str, memory: int | None = None) -> Any:
     """The pattern over bytes; raises ValueError in RE2's words."""
+    options = _options()
+    if memory is not None:
+        options.max_mem = memory
     try:
-        return re2.compile(pattern.encode(), _options())
+        return re2.compile(pattern.encode(), options)
     except UnicodeEncodeError as exc:
         raise ValueError("it holds a lone surrogate") from exc
     except re2.error as exc:

@@ -30,6 +30,8 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
     """A checksum or structure test of the value; without one, the regex decides."""
     alone: bool = False
     """Refuse a value that `.`, `,`, `-`, `/` or `:` ties to another digit: it is part of something longer."""
+    gated: bool = False
+    """Look for it only in a text that holds the words it needs; for a long regex made of rare words."""
 
 
 def by_name(*patterns: Pattern) -> dict[str, Pattern]:
