@@ -8,6 +8,7 @@ gives the same bits, alone or among ten thousand.
 
 import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from tokenizers import Tokenizer
 
 from guard.errors import ModelError, ScreenFailed
+from guard.screen.static import StaticSettings, StaticTier
 from guard.text import sentences, spoken, windows
 from guard.verdict import Span
 
@@ -27,6 +29,7 @@ __all__ = ["Encoder", "Reading"]
 SHIPPED = Path(__file__).parent / "model"
 OVERLAP = 32
 """Tokens that neighbouring windows of a long text share."""
+STATIC = "static.npz"
 FORMAT = 2
 """Of `model.json`."""
 SPAN_FLOOR = 0.3
@@ -58,6 +61,7 @@ class _Manifest(msgspec.Struct, frozen=True):
     cls: int
     sep: int
     files: dict[str, str]
+    static: StaticSettings | None = None
 
 
 class Reading(NamedTuple):
@@ -83,6 +87,8 @@ class _Piece(NamedTuple):
 class Encoder:
     """Scores one text at a time; safe to call from several threads at once.
 
+    `static` is the tier that was distilled from it, where the folder has one.
+
     Raises:
         ModelError: files are missing, damaged, or of another format.
     """
@@ -92,13 +98,21 @@ class Encoder:
         self.name = self._manifest.name
         self.heads = self._manifest.heads
         self.languages = self._manifest.languages
-        digests = "".join(self._manifest.files[name] for name in sorted(self._manifest.files))
-        calibration = msgspec.json.encode(self._manifest.calibration, order="deterministic")
-        self.fingerprint = hashlib.blake2b(digests.encode() + calibration, digest_size=8).hexdigest()
+        self.roles = tuple(self._manifest.role_tokens)
+        # The manifest holds the digests of all files, the calibration and the static tier's margin.
+        manifest = msgspec.json.encode(self._manifest, order="deterministic")
+        self.fingerprint = hashlib.blake2b(manifest, digest_size=8).hexdigest()
         self._scaling = {role: _scaling(self.heads, found) for role, found in self._manifest.calibration.items()}
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
+        self.vocabulary = self._tokenizer.get_vocab_size()
         self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
         self._session = _session(folder / "encoder.onnx")
+        self.static = self._static(folder / STATIC, self._manifest.static) if self._manifest.static else None
+
+    def _static(self, path: Path, settings: StaticSettings) -> StaticTier:
+        columns = [self.heads.index(head) for head in settings.heads]
+        scaling = {role: (scale[columns], offset[columns]) for role, (scale, offset) in self._scaling.items()}
+        return StaticTier(path, settings, scaling)
 
     @classmethod
     def shipped(cls) -> "Encoder":
@@ -127,7 +141,7 @@ class Encoder:
         tracer = _Tracer(self, role, deadline)
         for piece, found in zip(pieces, by_window, strict=True):
             self._trace(text, piece, found, tracer, spans)
-        unread = encoding.ids.count(self._unknown) / max(1, len(encoding.ids))
+        unread = self.unread(encoding.ids)
         mapped = {
             head: _joined([Span(*said.back(span.start, span.end), span.score) for span in found])
             for head, found in spans.items()
@@ -153,6 +167,32 @@ class Encoder:
         """One call of the graph: `[CLS] role text [SEP]`, then `context [SEP]` where there is one."""
         if deadline is not None and time.monotonic() > deadline:
             raise ScreenFailed("not within the policy's deadline")
+        return self.calibrated(self.logits(ids, role, before), role)
+
+    def tokens(self, text: str) -> list[int]:
+        """The token ids of a normalised text, without markers."""
+        ids: list[int] = self._tokenizer.encode(spoken(text).text, add_special_tokens=False).ids
+        return ids
+
+    def unread(self, ids: Sequence[int]) -> float:
+        """The share of these tokens that the vocabulary does not know."""
+        return list(ids).count(self._unknown) / max(1, len(ids))
+
+    def calibrated(self, logits: npt.NDArray[np.floating[Any]], role: str) -> Floats:
+        """Probabilities [heads] for logits [heads] of a text of this role."""
+        scale, offset = self.scaling(role)
+        return np.asarray(1.0 / (1.0 + np.exp(-(scale * logits.astype(np.float64) + offset))))
+
+    def scaling(self, role: str) -> tuple[Floats, Floats]:
+        """Scale and offset of each head for texts of this role: `probability = sigmoid(scale * logit + offset)`."""
+        return self._scaling.get(role) or self._scaling["unknown"]
+
+    def logits(self, ids: Sequence[int], role: str, before: Sequence[int] = ()) -> npt.NDArray[np.float32]:
+        """What the graph says of one window, float32 [heads], before calibration.
+
+        Raises:
+            ScreenFailed: the runtime refused the input.
+        """
         m = self._manifest
         tokens = [m.cls, m.role_tokens.get(role, m.role_tokens["unknown"]), *ids, m.sep]
         types = [0] * len(tokens)
@@ -167,9 +207,7 @@ class Encoder:
             raise ScreenFailed(f"the encoder's runtime refused {len(tokens)} tokens: {exc}") from exc
         if not np.isfinite(logits).all():
             raise ScreenFailed(f"the encoder gave no number for {len(tokens)} tokens")
-        scale, offset = self._scaling.get(role) or self._scaling["unknown"]
-        raw = scale * logits[0].astype(np.float64) + offset
-        return np.asarray(1.0 / (1.0 + np.exp(-raw)))
+        return np.asarray(logits[0])
 
     def _trace(self, text: str, piece: _Piece, found: Floats, tracer: "_Tracer", spans: dict[str, list[Span]]) -> None:
         """Adds, for every head that counts in this window, the sentences that carry its score.
