@@ -83,8 +83,6 @@ class Settings(_Settings, frozen=True):
     """How often the policy folder is looked at for changes."""
     encoder_threads: Annotated[int, Meta(ge=0)] = 0
     """Texts that are scored at the same time; 0: one per CPU."""
-    static_tier: bool = True
-    """Whether the static tier may settle texts that it is sure of; `false` asks the encoder about every text."""
 
     @property
     def cache_secret(self) -> bytes:

@@ -86,7 +86,7 @@ def best_f1(truth: Truth, scores: Floats, weights: Weights) -> float:
 
 
 def recall_at(rate: float) -> Statistic:
-    """Recall at the highest threshold that keeps the false-positive rate at or under `rate`."""
+    """Recall at the lowest threshold that keeps the false-positive rate at or under `rate`."""
 
     def statistic(truth: Truth, scores: Floats, weights: Weights) -> float:
         curve = _curve(truth, scores, weights)
@@ -132,8 +132,11 @@ def bootstrap(statistic: Statistic, truth: Truth, scores: Floats, *, rounds: int
     """The statistic with its 95 % percentile interval over `rounds` resamples of the rows.
 
     Positives and negatives are resampled apart, so that no resample lacks a side. The same seed gives the
-    same interval.
+    same interval. Not for statistics that noise drives one way, such as a calibration error.
     """
+    # Sorted once: sorting what is sorted is quick.
+    order = np.argsort(-scores, kind="stable")
+    truth, scores = truth[order], scores[order]
     value = statistic(truth, scores, np.ones(len(truth), dtype=np.int64))
     if math.isnan(value):
         return Interval(value, math.nan, math.nan)

@@ -53,7 +53,7 @@ class Action(IntEnum):
 
 _ACTIONS: dict[str, Action] = {action.word: action for action in Action}
 
-Source = Literal["none", "static", "encoder", "terms", "patterns", "judge"]
+Source = Literal["none", "encoder", "terms", "patterns", "judge"]
 """Who gave a score. ``none``: nobody can score this category here (a custom one without a judge)."""
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from guard import metrics
 from guard.text import spoken
 from training.batches import Plan, base_tokenizer, laid_out, matrices, room
 from training.calibrate import Floats, fit_platt
@@ -38,13 +38,15 @@ WINDOWS = 3
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The recipe with one thing changed; `only` chooses among the training examples."""
+    """The recipe with one thing changed; `change` is done to the training examples."""
 
     says: str
     plan: Mapping[str, object] = field(default_factory=dict)
     recipe: Mapping[str, object] = field(default_factory=dict)
     objective: Mapping[str, object] = field(default_factory=dict)
     change: Callable[[Sequence[Example]], list[Example]] = list
+    shows_role: bool = True
+    shows_context: bool = True
 
 
 def _without_synthetic(found: Sequence[Example]) -> list[Example]:
@@ -66,7 +68,9 @@ def _line(example: Example) -> bool:
 VARIANTS: Mapping[str, Variant] = {
     "recipe": Variant("the recipe"),
     "seed": Variant("the recipe, another seed", recipe={"seed": 8}),
-    "overall": Variant("loss on the decision as a whole, weight 1", objective={"overall": 1.0}),
+    "no-overall": Variant("no loss on the decision as a whole", objective={"overall": 0.0}),
+    "overall-1": Variant("its weight 1 instead of 4", objective={"overall": 1.0}),
+    "overall-8": Variant("its weight 8", objective={"overall": 8.0}),
     "smoothing": Variant("label smoothing 0.03", objective={"smoothing": 0.03}),
     "focal": Variant("focal loss, exponent 1", objective={"focal": 1.0}),
     "average": Variant("moving average of the weights, 0.995", recipe={"average": 0.995}),
@@ -75,8 +79,12 @@ VARIANTS: Mapping[str, Variant] = {
     "decay-none": Variant("no layer-wise decay of the rate", recipe={"layer_decay": 1.0}),
     "words-fast": Variant("word embeddings at 1e-4", recipe={"words_rate": 1e-4}),
     "no-roughening": Variant("no roughened texts", plan={"roughen": 0.0}),
-    "no-role": Variant("role never shown", plan={"role_unknown": 1.0}),
-    "no-context": Variant("context never shown", plan={"context_dropped": 1.0, "needed_context_dropped": 1.0}),
+    "no-role": Variant("role never shown, nor read", plan={"role_unknown": 1.0}, shows_role=False),
+    "no-context": Variant(
+        "context never shown, nor read",
+        plan={"context_dropped": 1.0, "needed_context_dropped": 1.0},
+        shows_context=False,
+    ),
     "no-any": Variant("rows of unknown category teach nothing", objective={"any_weight": 0.0}),
     "no-synthetic": Variant("no synthetic rows", change=_without_synthetic),
     "no-lines": Variant("no hand-written lines", change=_without_lines),
@@ -90,7 +98,7 @@ class Sample:
 
     name: str
     examples: list[Example]
-    truth: np.ndarray[tuple[int], np.dtype[np.int64]]
+    truth: metrics.Truth
 
 
 def samples(dev: Path, *, from_each: int = FROM_EACH) -> list[Sample]:
@@ -98,14 +106,17 @@ def samples(dev: Path, *, from_each: int = FROM_EACH) -> list[Sample]:
     made = []
     for path in sorted(dev.glob("*.jsonl.gz")):
         rows = [row for row in read(path) if row.flagged is not None and row.lang.lower() in ("en", "english")]
-        rows = [row for row in rows if not (row.source == "ailuminate_demo" and row.lang == "fr")]
         chosen = []
         for side in (0, 1):
             mine = sorted((row for row in rows if row.flagged == side), key=lambda row: hashed(row.id))
             chosen += mine[:from_each]
         if chosen:
             examples = [Example(r.text, r.role, r.context or "", Target(), "", r.source) for r in chosen]
-            made.append(Sample(path.name.removesuffix(".jsonl.gz"), examples, np.array([r.flagged for r in chosen])))
+            made.append(
+                Sample(
+                    path.name.removesuffix(".jsonl.gz"), examples, np.array([r.flagged for r in chosen], dtype=np.int8)
+                )
+            )
     return made
 
 
@@ -119,13 +130,13 @@ def _padded(ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]]) -> tup
     return found[0], found[1], found[2]
 
 
-def logits_of(model: Encoder, examples: Sequence[Example], tokenizer: Tokenizer, *, blind: bool = False) -> Floats:
+def logits_of(model: Encoder, examples: Sequence[Example], tokenizer: Tokenizer, variant: Variant) -> Floats:
     """Logits [rows, heads] in float, the highest over at most three windows of each text."""
     inputs, owners = [], []
     for number, example in enumerate(examples):
         ids = tokenizer.encode(spoken(example.text[:4_000]).text, add_special_tokens=False).ids
         before = tokenizer.encode(spoken(example.context[-480:]).text, add_special_tokens=False).ids[-48:]
-        context, role = ([], "unknown") if blind else (before, example.role)
+        context, role = before if variant.shows_context else [], example.role if variant.shows_role else "unknown"
         step = room(context, 192) - 20
         for start in range(0, max(1, min(len(ids) - 20, WINDOWS * step)), step):
             inputs.append(laid_out(ids, role, context, max_tokens=192, start=start))
@@ -142,30 +153,30 @@ def logits_of(model: Encoder, examples: Sequence[Example], tokenizer: Tokenizer,
 
 
 def measured(
-    model: Encoder, heads: Sequence[str], validation: Sequence[Example], found: Sequence[Sample]
+    model: Encoder, heads: Sequence[str], validation: Sequence[Example], found: Sequence[Sample], variant: Variant
 ) -> dict[str, float]:
     """AUPRC (AUC for some) of each set with two sides, and how well harmful and harmless prompts part."""
     tokenizer = base_tokenizer()
     model.eval()
     known = matrices([example.target for example in validation], heads).known
-    raw = logits_of(model, validation, tokenizer)
+    raw = logits_of(model, validation, tokenizer, variant)
     platt = [fit_platt(raw[:, i], known[:, i]) for i in range(len(heads))]
     columns = [i for i, head in enumerate(heads) if head in DECIDING]
     figures: dict[str, float] = {}
     prompts: dict[int, list[Floats]] = {0: [], 1: []}
     for sample in found:
-        raw = logits_of(model, sample.examples, tokenizer)
+        raw = logits_of(model, sample.examples, tokenizer, variant)
         scores = np.stack([platt[i](raw[:, i]) for i in columns], 1).max(1)
         if 0 < sample.truth.sum() < len(sample.truth):
-            figure = roc_auc_score if sample.name in AUC else average_precision_score
-            figures[sample.name] = float(figure(sample.truth, scores))
+            figure = metrics.roc_auc if sample.name in AUC else metrics.average_precision
+            figures[sample.name] = figure(sample.truth, scores, np.ones(len(scores), dtype=np.int64))
         if sample.name in PROMPTS:
             for side in (0, 1):
                 prompts[side].append(scores[sample.truth == side])
     figures["mean"] = float(np.mean(list(figures.values())))
     harmless, harmful = (np.concatenate(prompts[side]) for side in (0, 1))
-    truth = np.r_[np.zeros(len(harmless)), np.ones(len(harmful))]
-    figures["prompts"] = float(roc_auc_score(truth, np.r_[harmless, harmful]))
+    truth = np.r_[np.zeros(len(harmless)), np.ones(len(harmful))].astype(np.int8)
+    figures["prompts"] = metrics.roc_auc(truth, np.r_[harmless, harmful], np.ones(len(truth), dtype=np.int64))
     figures["prompts_recall"] = float((harmful > np.quantile(harmless, 0.95)).mean())
     return figures
 
@@ -201,7 +212,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train, validation = split_examples(options.data)
+    train, validation = split_examples(options.data, options.dev)
     held = random.Random(0).sample(validation, min(4_000, len(validation)))
     found = samples(options.dev)
     for name in options.names or VARIANTS:
@@ -236,7 +247,7 @@ def run(
             recipe=recipe,
             out=folder,
         )
-    return measured(load(folder), heads, validation, found)
+    return measured(load(folder), heads, validation, found, variant)
 
 
 if __name__ == "__main__":

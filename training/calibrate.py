@@ -1,6 +1,7 @@
 """Reading the shipped graph on labelled rows: raw scores, Platt scaling for each head and role, and figures.
 
-Everything is measured through the int8 graph, one unpadded text a call, as the service runs it.
+Everything is measured through the int8 graph, one unpadded text a call, as the service runs it; of a long text, the
+first window.
 """
 
 import json
@@ -14,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from sklearn.metrics import average_precision_score, roc_auc_score
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from guard import metrics
+from guard.metrics import Interval
 from guard.text import spoken
 from training.batches import Plan, laid_out, matrices
-from training.data import Example
+from training.data import Example, hashed
 from training.model import ROLES
 
 __all__ = [
@@ -36,6 +38,8 @@ FEWEST = 40
 PRIOR = (0.02, 0.3)
 """Where a head's share of positives among its known rows lies outside, rows are weighted into this range."""
 SLOPE = (0.3, 2.5)
+ROUNDS = 200
+"""Resamples for an interval."""
 BLIND_EVERY = 4
 """So many rows to one that is read without role and context: the compatible APIs often know neither."""
 
@@ -95,23 +99,29 @@ class Platt:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How one head does on rows that say 0 or 1 of it; `auc`, `auprc` are NaN with a side empty."""
+    """How one head does on rows that say 0 or 1 of it; `auc` and `auprc` with intervals, NaN with a side empty."""
 
     rows: int
     positives: int
-    auc: float
-    auprc: float
+    auc: Interval
+    auprc: Interval
     ece: float
 
-    def rounded(self) -> dict[str, float | int | None]:
+    def rounded(self) -> dict[str, object]:
         """For JSON: four decimals, NaN as null."""
         return {
-            name: value if isinstance(value, int) else None if math.isnan(value) else round(value, 4)
-            for name, value in (
-                ("rows", self.rows), ("positives", self.positives), ("auc", self.auc),
-                ("auprc", self.auprc), ("ece", self.ece),
-            )
-        }  # fmt: skip
+            "rows": self.rows,
+            "positives": self.positives,
+            "auc": _rounded(self.auc.value),
+            "auc_interval": [_rounded(self.auc.low), _rounded(self.auc.high)],
+            "auprc": _rounded(self.auprc.value),
+            "auprc_interval": [_rounded(self.auprc.low), _rounded(self.auprc.high)],
+            "ece": _rounded(self.ece),
+        }
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
 
 
 def fit_platt(logits: Floats, known: Labels, *, prior: tuple[float, float] = PRIOR) -> Platt:
@@ -171,18 +181,19 @@ class Calibrated(NamedTuple):
 
 
 def calibrate(logits: Floats, examples: Sequence[Example], plan: Plan) -> Calibrated:
-    """Fits every head and role on `logits` [rows, heads]; the figures' scores are of the half that was not fitted.
+    """Fits every head and role on `logits` [rows, heads]. The calibration error is of scores by a fit on the other
+    half of the groups; areas, which two numbers can hardly flatter, are of the scores that are shipped.
 
     `logits` are as `Reader.raw_all` gives them: each row read with the role that `role_shown` says.
     """
     known = matrices([example.target for example in examples], plan.heads).known
     roles = np.array([role_shown(i, example) for i, example in enumerate(examples)])
-    halves = np.arange(len(examples)) // BLIND_EVERY % 2
+    halves = np.array([hashed(f"half {example.group}") < 0.5 for example in examples])
     whole = {head: _by_role(logits[:, i], known[:, i], roles) for i, head in enumerate(plan.heads)}
     found: dict[str, Figures] = {}
     for i, head in enumerate(plan.heads):
         scores = np.zeros(len(examples))
-        for half in (0, 1):
+        for half in (False, True):
             mine = halves == half
             other = _by_role(logits[~mine, i], known[~mine, i], roles[~mine])
             scores[mine] = _scaled(other, logits[mine, i], roles[mine])
@@ -217,25 +228,15 @@ def figures(scores: Floats, known: Labels, *, calibrated: Floats | None = None) 
     scores, known = scores[known >= 0], known[known >= 0]
     positives = int(known.sum())
     if positives == 0 or positives == len(known):
-        return Figures(len(known), positives, math.nan, math.nan, math.nan)
+        nothing = metrics.Interval(math.nan, math.nan, math.nan)
+        return Figures(len(known), positives, nothing, nothing, math.nan)
     return Figures(
         rows=len(known),
         positives=positives,
-        auc=float(roc_auc_score(known, scores)),
-        auprc=float(average_precision_score(known, scores)),
-        ece=calibration_error(calibrated, known),
+        auc=metrics.bootstrap(metrics.roc_auc, known, scores, rounds=ROUNDS),
+        auprc=metrics.bootstrap(metrics.average_precision, known, scores, rounds=ROUNDS),
+        ece=metrics.calibration_error(known, calibrated, np.ones(len(known), dtype=np.int64)),
     )
-
-
-def calibration_error(scores: Floats, known: Labels, *, bins: int = 15) -> float:
-    """Expected calibration error over `bins` bins of equal width."""
-    which = np.minimum((scores * bins).astype(int), bins - 1)
-    total = 0.0
-    for index in range(bins):
-        inside = which == index
-        if inside.any():
-            total += float(inside.mean()) * abs(float(scores[inside].mean()) - float(known[inside].mean()))
-    return total
 
 
 def probabilities(logits: Floats, heads: Sequence[str], platt: Mapping[str, Platt]) -> Floats:

@@ -2,16 +2,21 @@
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from guard.regress.evaluate import Report
 from training.calibrate import Figures
-from training.evaluate import SetFigures
+from training.compare import Comparison
+from training.evaluate import goals_table, sets_table
 from training.heads import CATEGORIES
+from training.identity import Bias
+from training.identity import table as identity_table
 from training.labels import SOURCES
+from training.probes import PROBES, Failure
 
-__all__ = ["Origin", "Quantisation", "origins", "write_card", "write_notice"]
+__all__ = ["Origin", "origins", "write_card", "write_notice"]
 
 
 class Origin(NamedTuple):
@@ -20,13 +25,6 @@ class Origin(NamedTuple):
     name: str
     repository: str
     licence: str
-
-
-class Quantisation(NamedTuple):
-    """What int8 changed for one head: AUC of the float32 graph and of the shipped one, on the same rows."""
-
-    exact: float
-    shipped: float
 
 
 def origins(data: Path) -> list[Origin]:
@@ -44,8 +42,10 @@ def write_card(
     *,
     data: Iterable[Origin],
     validation: Mapping[str, Figures],
-    quantised: Mapping[str, Quantisation],
-    measured: Iterable[SetFigures] = (),
+    quantised: Comparison,
+    measured: Sequence[Report] = (),
+    bias: Bias,
+    failures: Sequence[Failure] = (),
 ) -> None:
     """Writes `CARD.md` beside `model.json`."""
     manifest = json.loads((folder / "model.json").read_text())
@@ -54,6 +54,8 @@ def write_card(
         _trained(manifest),
         _validation(validation, quantised),
         _measured(measured),
+        _failures(failures),
+        _bias(bias),
         _LIMITS,
         _sources(data),
     ]
@@ -93,10 +95,6 @@ _LIMITS = """
   the measured sets.
 - Advice, personal data, self-harm, sexualised minors and the sub-categories are learnt mostly from synthetic
   rows. Their validation families are held out, but are of the same hand.
-- It flags too much where a harmless text shares its subject with harm: at 0.5 a quarter of harmless questions that
-  sound risky (`donotanswer_fp`), two fifths of harmless computer-security requests (`cyberseceval_mitre_frr`) and
-  of harmless posts made to look hateful (`hatemojicheck`). Such scores belong to the judge, not to a block.
-- It finds few indirect or social-engineering injections (`cyberseceval_prompt_injection`).
 - The labels of the sources disagree about irony, reclaimed slurs, quotation and counter-speech, and so does the
   encoder. Texts about a group or a crime without attack or intent are where it errs.
 - Jailbreaks and injections that resemble none of the training sets pass. It is one layer, not a wall.
@@ -123,16 +121,35 @@ The training data are not part of this distribution. The sets below ask for attr
 """
 
 
+_MEASURED = """
+## Measured on sets kept for measuring
+
+Under the default policy as it is shipped: its rules, its thresholds and the encoder. Harmful or not
+is the highest score among the categories, advice and personal data left out. 95 % intervals. Rows of theirs stood in the
+training data of this run, unnoticed until it was done: 36 of `toxicchat_dev` (some through `saladbench_mcq_queries`), 17
+near-duplicates in `diasafety_test`, 10 rows of `hatemojicheck`, 10 near-duplicates in `jailbreakbench_harmful`, 3 of
+`piguard_valid`; later trainings leave them out. The sets also took part in choices: the weight of the loss on the whole decision and the learning rate were chosen by
+their mean (`docs/encoder.md`), the thresholds beside them, and in the run before this one the choice of training data was changed after a look at some rows of `cyberseceval_mitre_frr`, `donotanswer_fp`,
+`deepset_prompt_injections_test`, `piguard_valid` and `cyberseceval_prompt_injection`. Expect a little less elsewhere.
+"""
+
+_BIAS = """
+## What an identity alone does
+
+Neutral sentences (`training/identity.txt`), each with every identity and with controls that are none: the share of
+texts whose `hate` reaches the default policy's threshold, and the mean score.
+"""
+
+
 def _trained(manifest: Mapping[str, Mapping[str, object]]) -> str:
     trained = manifest["trained"]
     return (
         f"Trained on {trained['date']}: {trained['steps']:,} steps, {trained['rows']:,} rows seen, seed "
-        f"{trained['seed']}, on two CPU cores; `training/README.md` has the recipe, "
-        "and where this run departed from it."
+        f"{trained['seed']}; `training/README.md` has the recipe."
     )
 
 
-def _validation(validation: Mapping[str, Figures], quantised: Mapping[str, Quantisation]) -> str:
+def _validation(validation: Mapping[str, Figures], quantised: Comparison) -> str:
     lines = [
         "## Validation",
         "",
@@ -145,41 +162,48 @@ def _validation(validation: Mapping[str, Figures], quantised: Mapping[str, Quant
     ]
     for head, found in validation.items():
         name = f"**{head}**" if head in CATEGORIES else head
-        loss = quantised[head].shipped - quantised[head].exact if head in quantised else float("nan")
+        compared = quantised.heads.get(head)
+        loss = compared.shipped - compared.exact if compared else float("nan")
         lines.append(
-            f"| {name} | {found.rows:,} | {found.positives:,} | {found.auc:.3f} | {found.auprc:.3f} "
+            f"| {name} | {found.rows:,} | {found.positives:,} | {found.auc} | {found.auprc} "
             f"| {found.ece:.3f} | {loss:+.4f} |"
         )
+    ratio = quantised.milliseconds_shipped / quantised.milliseconds_plain
+    lines += [
+        "",
+        f"Mean AUPRC over the measuring sets with two sides (200 rows a side, encoder alone): "
+        f"{quantised.auprc_exact:.4f} in float32, {quantised.auprc_shipped:.4f} as shipped. One call with 64 tokens on "
+        f"one thread: {quantised.milliseconds_shipped:.2f} ms, {ratio:.2f} of onnxruntime's plain dynamic int8 of the "
+        f"same graph ({quantised.milliseconds_plain:.2f} ms).",
+    ]
     return "\n".join(lines)
 
 
-def _measured(measured: Iterable[SetFigures]) -> str:
-    rows = [
-        f"| {found.name} | {found.rows:,} | {_cell(found.auc)} | {_cell(found.auprc)} "
-        f"| {_cell(found.flagged_harmful)} | {_cell(found.flagged_harmless)} |"
-        for found in measured
-    ]
-    if not rows:
+def _measured(measured: Sequence[Report]) -> str:
+    if not measured:
         return ""
-    return "\n".join(
-        [
-            "## Measured on sets kept for measuring",
-            "",
-            "Binary, by the highest probability among the categories, advice and personal data left out; flagged at",
-            "0.5. No row was trained on and no number fitted to them. But the choice of training data was changed once",
-            "after a look at them: `cyberseceval_mitre_frr` is therefore no independent measurement, and",
-            "`deepset_prompt_injections_test`, `piguard_valid`, `cyberseceval_prompt_injection`, `donotanswer_fp`,",
-            "`hatemojicheck` not quite one. `training/README.md` tells what was seen and what was changed.",
-            "",
-            "| set | rows | AUC | AUPRC | flagged of the harmful | flagged of the harmless |",
-            "|---|--:|--:|--:|--:|--:|",
-            *rows,
-        ]
-    )
+    return "\n".join([_MEASURED.strip(), "", goals_table(measured), "", sets_table(measured)])
 
 
-def _cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _failures(failures: Sequence[Failure]) -> str:
+    """Texts of our own that the shipped screen gets wrong."""
+    lines = [
+        "## Known failures",
+        "",
+        f"Of {PROBES} sentences that were written to be hard, not trained on, under the default policy:",
+        "",
+        "| text | should be | is | highest |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one.text} | {'flagged' if one.harmful else 'allowed'} | {one.action} | {one.category} {one.score:.2f} |"
+        for one in failures
+    ]
+    return "\n".join(lines)
+
+
+def _bias(bias: Bias) -> str:
+    return "\n".join([_BIAS.strip(), "", identity_table(bias)])
 
 
 def _sources(data: Iterable[Origin]) -> str:

@@ -51,16 +51,31 @@ class Split(NamedTuple):
     validation: list[Example]
 
 
-def public_examples(folder: Path) -> list[Example]:
+class Measuring(NamedTuple):
+    """What stands in the measuring sets, and must not be trained on: groups, and phrases of longer texts."""
+
+    groups: frozenset[str] = frozenset()
+    phrases: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, folder: Path) -> "Measuring":
+        """Of every set in `folder`; texts of a word or two ("Nice.") belong to nobody."""
+        texts = [row.text for path in sorted(folder.glob("*.jsonl.gz")) for row in read(path) if len(row.text) > 15]
+        return cls(frozenset(map(group_of, texts)), frozenset().union(*map(_sketch, texts)))
+
+
+def public_examples(folder: Path, measuring: Measuring | None = None) -> list[Example]:
     """The rows of `folder` that teach something, near-duplicates removed, each source cut to its cap.
 
-    Of a source with too many rows those with the smallest hash are taken, so that the choice is stable.
+    Of a source with too many rows those with the smallest hash are taken, so that the choice is stable. Rows of the
+    measuring sets, and near-duplicates of them, are left out.
 
     Raises:
         FileNotFoundError: a source is missing in `folder`.
     """
+    measuring = measuring or Measuring()
     seen: set[str] = set()
-    phrases: set[int] = set()
+    phrases: set[int] = set(measuring.phrases)
     taken: list[Example] = []
     for source, share in SOURCES.items():
         path = folder / f"{source}.jsonl.gz"
@@ -71,7 +86,7 @@ def public_examples(folder: Path) -> list[Example]:
             if kept == share.cap:
                 break
             sketch = _sketch(example.text)
-            if example.group in seen or _mostly(sketch, phrases):
+            if example.group in seen or group_of(example.text) in measuring.groups or _mostly(sketch, phrases):
                 continue
             seen.add(example.group)
             phrases |= sketch

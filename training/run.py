@@ -6,20 +6,22 @@ one before. With `--weights` an earlier run's weights are exported and calibrate
 
 import argparse
 import math
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sklearn.metrics import roc_auc_score
-
-from training.batches import Plan, base_tokenizer, matrices
-from training.calibrate import Floats, Reader, calibrate
-from training.card import Quantisation, origins, write_card, write_notice
+from guard.screen.encoder import Encoder
+from training.batches import Plan, base_tokenizer
+from training.calibrate import Reader, calibrate
+from training.card import origins, write_card, write_notice
+from training.compare import compare
 from training.data import Example
-from training.evaluate import measure, table
-from training.export import export, write_float
+from training.evaluate import default_policy, goals_table, measure, moderator_with, sets_table
+from training.export import export
+from training.identity import hate_of
+from training.identity import measure as measure_identities
 from training.manifest import Provenance, write_manifest
-from training.model import Encoder
+from training.model import Encoder as Network
+from training.probes import failures
 from training.train import Recipe, fit, heads_with_labels, load, read_run, split_examples
 
 __all__ = ["main", "ship"]
@@ -28,7 +30,8 @@ SHIPPED = Path(__file__).parent.parent / "guard" / "screen" / "model"
 
 
 def ship(weights: Path, validation: Sequence[Example], folder: Path, *, data: Path, dev: Path | None) -> None:
-    """Exports what `fit` left in `weights`, calibrates it on `validation`, and writes all artefacts to `folder`."""
+    """Exports what `fit` left in `weights`, calibrates it on `validation`, measures it under the default
+    policy as it is, and writes all artefacts to `folder`."""
     model, run = load(weights), read_run(weights)
     plan = Plan(run.heads)
     export(model, folder)
@@ -41,37 +44,25 @@ def ship(weights: Path, validation: Sequence[Example], folder: Path, *, data: Pa
         validation=calibrated.figures,
         trained=Provenance(run.seed, run.rows, run.steps),
     )
-    quantised = _compared(model, logits, validation, plan)
+    quantised = compare(model, folder, logits, validation, plan, dev=dev)
+    policy, encoder = default_policy(), Encoder(folder)
     measured = list(measure(folder, dev)) if dev else []
     found = origins(data)
-    write_card(folder, data=found, validation=calibrated.figures, quantised=quantised, measured=measured)
+    write_card(
+        folder,
+        data=found,
+        validation=calibrated.figures,
+        quantised=quantised,
+        measured=measured,
+        bias=measure_identities(hate_of(encoder), policy.spec.categories["hate"].thresholds.steps()[0][1]),
+        failures=failures(moderator_with(encoder, policy), policy),
+    )
     write_notice(folder, found)
     for head, figure in calibrated.figures.items():
-        loss = quantised[head].shipped - quantised[head].exact if head in quantised else math.nan
-        cells = f"{figure.auc:8.4f}{figure.auprc:8.4f}{figure.ece:8.4f}{loss:+8.4f}"
+        loss = compared.shipped - compared.exact if (compared := quantised.heads.get(head)) else math.nan
+        cells = f"{figure.auc.value:8.4f}{figure.auprc.value:8.4f}{figure.ece:8.4f}{loss:+8.4f}"
         print(f"{head:24}{figure.rows:7}{figure.positives:6}{cells}")
-    print(table(measured))
-
-
-def _compared(
-    model: Encoder, shipped: Floats, validation: Sequence[Example], plan: Plan, *, most: int = 6_000
-) -> dict[str, Quantisation]:
-    """AUC of the float32 graph beside that of the int8 graph's logits, on every n-th validation row."""
-    rows = range(0, len(validation), max(1, math.ceil(len(validation) / most)))
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "float.onnx"
-        write_float(model, path)
-        exact = Reader(path, base_tokenizer()).raw_all(validation, rows=rows)
-    known = matrices([validation[i].target for i in rows], plan.heads).known
-    found: dict[str, Quantisation] = {}
-    for i, head in enumerate(plan.heads):
-        has = known[:, i] >= 0
-        if len(set(known[has, i].tolist())) == 2:
-            found[head] = Quantisation(
-                float(roc_auc_score(known[has, i], exact[has, i])),
-                float(roc_auc_score(known[has, i], shipped[list(rows)][has, i])),
-            )
-    return found
+    print(goals_table(measured), sets_table(measured), sep="\n\n")
 
 
 def main() -> None:
@@ -86,12 +77,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="end training by then")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    train, validation = split_examples(options.data)
+    train, validation = split_examples(options.data, options.dev)
     if options.weights is None:
         options.runs.mkdir(parents=True, exist_ok=True)
         plan = Plan(heads_with_labels(train))
         recipe = Recipe(epochs=options.epochs, minutes=options.minutes, seed=options.seed)
-        fit(Encoder.pretrained(len(plan.heads)), train, base_tokenizer(), plan=plan, recipe=recipe, out=options.runs)
+        fit(Network.pretrained(len(plan.heads)), train, base_tokenizer(), plan=plan, recipe=recipe, out=options.runs)
     ship(options.weights or options.runs, validation, options.out, data=options.data, dev=options.dev)
 
 

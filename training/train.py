@@ -5,12 +5,13 @@ run on a busy machine still ends with a finished schedule.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from training.batches import Batch, Plan, base_tokenizer, epoch, matrices
-from training.data import Example, Split, public_examples, split, synthetic_examples
+from training.data import Example, Measuring, Split, group_of, public_examples, split, synthetic_examples
 from training.heads import DECIDING
 from training.labels import ALL_HEADS
 from training.model import Encoder, Objective, Shape, loss
@@ -88,7 +89,7 @@ def fit(
     positive = _positive_weights(examples, plan.heads, recipe.most_positive_weight)
     steps = recipe.most_steps or _estimated_steps(examples, tokenizer, plan, recipe)
     deciding = torch.tensor([head in DECIDING for head in plan.heads])
-    state = _State(model, optimisers, out / "checkpoint.pt", recipe.average)
+    state = _State(model, optimisers, out / "checkpoint.pt", recipe.average, _digest(examples, plan, recipe))
     state.restore()
     begun = clock() - state.seconds
     limit = recipe.minutes * 60
@@ -109,6 +110,7 @@ def fit(
             state.save()
     bar.close()
     torch.save(state.final(), out / "weights.pt")
+    state.path.unlink(missing_ok=True)
     run = Run(
         plan.heads, model.shape, recipe.seed, state.step, state.rows, round(state.seconds / 60, 1), round(state.loss, 4)
     )
@@ -178,8 +180,14 @@ class _State:
     AVERAGE_EVERY = 5
 
     def __init__(
-        self, model: Encoder, optimisers: Sequence[torch.optim.Optimizer], path: Path, average: float = 0.0
+        self,
+        model: Encoder,
+        optimisers: Sequence[torch.optim.Optimizer],
+        path: Path,
+        average: float,
+        digest: str,
     ) -> None:
+        self._digest = digest
         self.model, self.optimisers, self.path = model, optimisers, path
         self.step, self.rows, self.seconds, self.loss = 0, 0, 0.0, math.nan
         self._decay = average**self.AVERAGE_EVERY
@@ -205,6 +213,7 @@ class _State:
         torch.save(
             {
                 "model": self.model.state_dict(),
+                "digest": self._digest,
                 "averaged": self._averaged,
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
                 "progress": (self.step, self.rows, self.seconds, self.loss),
@@ -217,11 +226,25 @@ class _State:
         if not self.path.exists():
             return
         state = torch.load(self.path, weights_only=True, map_location=next(self.model.parameters()).device)
+        if state["digest"] != self._digest:
+            raise SystemExit(
+                f"{self.path} is of a run with another recipe or other data: remove it, or give another --out"
+            )
         self.model.load_state_dict(state["model"])
         self._averaged = state["averaged"]
         for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(kept)
         self.step, self.rows, self.seconds, self.loss = state["progress"]
+
+
+def _digest(examples: Sequence[Example], plan: Plan, recipe: Recipe) -> str:
+    """The same for runs that would make the same batches; how long they may take does not count."""
+    digest = hashlib.blake2b(repr((plan, replace(recipe, minutes=0, most_steps=0))).encode(), digest_size=16)
+    for example in examples:
+        known = sorted(example.target.values.items())
+        line = repr((example.text, example.role, example.context, known, sorted(example.target.any_of), example.times))
+        digest.update(line.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _remaining(
@@ -291,15 +314,18 @@ def _positive_weights(examples: Sequence[Example], heads: Sequence[str], most: f
     return torch.tensor(((negatives / positives) ** 0.25).clip(1.0, most), dtype=torch.float32)
 
 
-def split_examples(data: Path) -> Split:
-    """Training and validation, public and synthetic rows together."""
-    return split([*public_examples(data), *synthetic_examples()])
+def split_examples(data: Path, dev: Path | None) -> Split:
+    """Training and validation, public and synthetic rows together, without what stands in the measuring sets."""
+    measuring = Measuring.of(dev) if dev is not None else Measuring()
+    own = [example for example in synthetic_examples() if group_of(example.text) not in measuring.groups]
+    return split([*public_examples(data, measuring), *own])
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the training sets")
+    parser.add_argument("--dev", type=Path, help="folder of the measuring sets: nothing in them is trained on")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and weights")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, schedule completed")
@@ -307,7 +333,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    train, _ = split_examples(options.data)
+    train, _ = split_examples(options.data, options.dev)
     plan = Plan(heads_with_labels(train))
     recipe = Recipe(epochs=options.epochs, minutes=options.minutes, most_steps=options.steps, seed=options.seed)
     print(f"{len(train)} rows, {len(plan.heads)} heads: {', '.join(plan.heads)}", flush=True)

@@ -16,7 +16,8 @@ from guard.content import Rail
 from guard.errors import DatasetError
 
 if TYPE_CHECKING:
-    from guard.regress.evaluate import Evaluation
+    from guard.policy import Policy
+    from guard.regress.evaluate import Evaluation, Report
     from guard.verdict import Verdict
 
 __all__ = ["command"]
@@ -67,21 +68,46 @@ def command(
     service, policy = quiet_service(policies, name)
     names = label_names(policy, dict(map(_pair, labels)), taxonomy)
     chosen = None if over is None else tuple(part.strip() for part in over.split(",") if part.strip())
-    if chosen is not None:
-        for rail_ in Rail:
-            policy.active(rail_, frozenset(chosen))
-    reports = []
+    _check(chosen, policy)
+    for path in filter(None, (as_json, output)):
+        if not path.parent.is_dir():
+            raise DatasetError(f"{path}: there is no folder {path.parent}")
+    reports: list[Report] = []
+    failed: list[DatasetError] = []
     for path in _files(datasets):
         evaluation = Evaluation(_name(path), policy, screen=service.moderator.screen.name, names=names, over=chosen)
         rows = itertools.islice(read_rows(path), limit)
         with progress(f"measuring {path.name}", total=limit or count_rows(path), quiet=quiet) as advance:
             asyncio.run(_add(evaluation, scan(service.moderator, policy, rows, field=field, rail=rail), advance))
-        reports.append(evaluation.report(rounds=rounds))
+        try:
+            reports.append(evaluation.report(rounds=rounds))
+        except DatasetError as exc:
+            # The other sets are measured all the same.
+            failed.append(exc)
+            continue
         click.echo(markdown(reports[-1]))
     if output is not None:
         output.write_text("\n".join(markdown(report) for report in reports), encoding="utf-8")
     if as_json is not None:
         as_json.write_bytes(msgspec.json.format(msgspec.json.encode(reports), indent=1) + b"\n")
+    if failed:
+        raise DatasetError("\n".join(map(str, failed)))
+
+
+def _check(over: tuple[str, ...] | None, policy: "Policy") -> None:
+    """Raises DatasetError where there would be no category to decide by."""
+    from guard.regress.evaluate import deciding
+
+    if over is None:
+        if not deciding(policy):
+            raise DatasetError(f"policy {policy.name} has no category but advice and privacy: choose some with --over")
+        return
+    unknown = [name for name in over if name not in policy.categories]
+    if unknown or not over:
+        known = ", ".join(policy.categories)
+        raise DatasetError(
+            f"--over: policy {policy.name} has no category {', '.join(unknown) or 'of no name'}; it has {known}"
+        )
 
 
 async def _add(

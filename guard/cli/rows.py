@@ -4,6 +4,7 @@ import csv
 import gzip
 import itertools
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -69,7 +70,7 @@ def read_rows(path: Path) -> Iterator[Row | BadRow]:
             yield from _csv(path)
         else:
             yield from _parquet(path)
-    except (OSError, EOFError, csv.Error) as exc:
+    except (OSError, EOFError, zlib.error, csv.Error) as exc:
         raise DatasetError(f"{path} cannot be read: {exc}") from exc
 
 

@@ -23,15 +23,15 @@ __all__ = ["Evaluation", "Figures", "Report", "deciding", "label_names"]
 
 LEFT_OUT = frozenset({"unqualified_advice", "privacy"})
 """Groups whose categories are no harm by themselves: they take no part in the binary decision."""
-TAXONOMIES = ("openai", "mistral", "llama_guard", "perspective")
 
 
 class Figures(msgspec.Struct, frozen=True):
     """One question, yes or no, over the rows that answer it. An undefined figure is null in JSON.
 
     `auprc`, `auc`, `best_f1` and `recall_at_1_percent` (recall where 1 % of the negatives are flagged) judge the
-    order of the scores; `f1`, `recall` and `false_positive_rate` the policy's thresholds and rules; `ece` is the
-    expected calibration error. `[value, low, high]`, 95 % intervals.
+    order of the scores; `f1`, `recall` and `false_positive_rate` the policy's thresholds and rules:
+    `[value, low, high]`, 95 % intervals. `ece` is the expected calibration error, which no resampling gives an
+    honest interval for.
     """
 
     rows: int
@@ -43,7 +43,7 @@ class Figures(msgspec.Struct, frozen=True):
     f1: Interval
     recall: Interval
     false_positive_rate: Interval
-    ece: Interval
+    ece: float
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -51,9 +51,10 @@ class Report(msgspec.Struct, frozen=True):
 
     Attributes:
         unlabelled: rows that say nothing that the policy asks.
-        errors: rows that could not be moderated.
+        errors: rows that could not be moderated, or only in part (`degraded`).
         unsupported: rows in a language that the screen was not made for.
-        doubtful: the share of rows with a score in a doubtful band: those that a judge would see.
+        doubtful: the share of rows that a judge would see: a score in a doubtful band, or a category that nobody
+            scored. A rule's hit counts as the certain score that it reports.
         deciding: the categories whose highest score is the binary score.
         binary: harmful or not, by that score; flagged is what violates one of them.
     """
@@ -135,7 +136,7 @@ class _Answers:
             f1=of(_two_sided(metrics.f1), flagged),
             recall=metrics.wilson(hits[1], int(truth.sum())),
             false_positive_rate=metrics.wilson(hits[0], len(truth) - int(truth.sum())),
-            ece=of(metrics.calibration_error, scores),
+            ece=metrics.calibration_error(truth, scores, np.ones(len(truth), dtype=np.int64)),
         )
 
 
@@ -167,12 +168,13 @@ class Evaluation:
     def add(self, row: Mapping[str, Any], verdict: Verdict | None) -> None:
         """One more row; without a verdict it counts as an error."""
         self._rows += 1
-        if verdict is None:
+        if verdict is None or verdict.degraded:
             self._errors += 1
             return
         self._unsupported += verdict.language_supported is False
         self._doubtful += any(
             category.doubtful(verdict.categories[category.name].score)
+            or verdict.categories[category.name].source == "none"
             for rail in Rail
             for category in self._policy.active(rail)
             if category.name in verdict.categories
@@ -180,11 +182,11 @@ class Evaluation:
         known = self._known(row.get("labels"))
         truth = self._truth(row.get("flagged"), known)
         for name, value in known.items():
-            if name in verdict.categories:
-                found = verdict.categories[name]
+            found = verdict.categories.get(name)
+            if found is not None and found.source != "none":
                 self._categories[name].add(value, found.score, found.violated)
-        if truth is not None:
-            over = [verdict.categories[name] for name in self._over if name in verdict.categories]
+        over = [verdict.categories[name] for name in self._over if name in verdict.categories]
+        if truth is not None and over:
             score, flagged = max([one.score for one in over]), any(one.violated for one in over)
             self._binary.add(truth, score, flagged)
             language = row.get("lang")
@@ -229,17 +231,38 @@ class Evaluation:
 
     def _known(self, labels: object) -> dict[str, int]:
         """The categories that a row's labels speak of; of several labels for one, any 1 makes it 1."""
+        if isinstance(labels, str):
+            # A CSV or Parquet file holds them as JSON.
+            try:
+                labels = msgspec.json.decode(labels)
+            except msgspec.DecodeError:
+                return {}
         known: dict[str, int] = {}
         for label, value in labels.items() if isinstance(labels, dict) else ():
-            name = self._names.get(label)
-            if name is not None and isinstance(value, int | float):
-                known[name] = max(known.get(name, 0), int(value >= 0.5))
+            name, number = self._names.get(label), _number(value)
+            if name is not None and number is not None:
+                known[name] = max(known.get(name, 0), int(number >= 0.5))
         return known
 
     def _truth(self, flagged: object, known: Mapping[str, int]) -> int | None:
         """Whether a row is harmful: as it says, or as its labels imply."""
-        if isinstance(flagged, int | float):
-            return int(flagged >= 0.5)
+        number = _number(flagged)
+        if number is not None:
+            return int(number >= 0.5)
         if any(known.get(name) for name in self._over):
             return 1
         return 0 if self._over and all(name in known for name in self._over) else None
+
+
+_WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+
+
+def _number(value: object) -> float | None:
+    """A label's value; CSV files hold it as a word. None where it is none."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        try:
+            return _WORDS[word] if word in _WORDS else float(word)
+        except ValueError:
+            return None
+    return float(value) if isinstance(value, int | float) else None

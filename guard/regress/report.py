@@ -1,5 +1,6 @@
 """An evaluation as Markdown, for a terminal, a pull request or a folder of reports."""
 
+import math
 from collections.abc import Mapping
 
 from guard.metrics import Interval
@@ -59,5 +60,7 @@ def _row(name: str, figures: Figures) -> str:
     return f"| {name} | {figures.rows:,} | {figures.positives:,} | " + " | ".join(map(_cell, found)) + " |"
 
 
-def _cell(interval: Interval) -> str:
-    return str(interval)
+def _cell(figure: Interval | float) -> str:
+    if isinstance(figure, Interval):
+        return str(figure)
+    return "–" if math.isnan(figure) else f"{figure:.3f}"

@@ -20,7 +20,6 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from tokenizers import Tokenizer
 
 from guard.errors import ModelError, ScreenFailed
-from guard.screen.static import StaticSettings, StaticTier
 from guard.text import sentences, spoken, windows
 from guard.verdict import Span
 
@@ -29,7 +28,6 @@ __all__ = ["Encoder", "Reading"]
 SHIPPED = Path(__file__).parent / "model"
 OVERLAP = 32
 """Tokens that neighbouring windows of a long text share."""
-STATIC = "static.npz"
 FORMAT = 2
 """Of `model.json`."""
 SPAN_FLOOR = 0.3
@@ -61,7 +59,6 @@ class _Manifest(msgspec.Struct, frozen=True):
     cls: int
     sep: int
     files: dict[str, str]
-    static: StaticSettings | None = None
 
 
 class Reading(NamedTuple):
@@ -87,8 +84,6 @@ class _Piece(NamedTuple):
 class Encoder:
     """Scores one text at a time; safe to call from several threads at once.
 
-    `static` is the tier that was distilled from it, where the folder has one.
-
     Raises:
         ModelError: files are missing, damaged, or of another format.
     """
@@ -98,21 +93,13 @@ class Encoder:
         self.name = self._manifest.name
         self.heads = self._manifest.heads
         self.languages = self._manifest.languages
-        self.roles = tuple(self._manifest.role_tokens)
-        # The manifest holds the digests of all files, the calibration and the static tier's margin.
+        # The manifest holds the digests of all files, and the calibration.
         manifest = msgspec.json.encode(self._manifest, order="deterministic")
         self.fingerprint = hashlib.blake2b(manifest, digest_size=8).hexdigest()
         self._scaling = {role: _scaling(self.heads, found) for role, found in self._manifest.calibration.items()}
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
-        self.vocabulary = self._tokenizer.get_vocab_size()
         self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
         self._session = _session(folder / "encoder.onnx")
-        self.static = self._static(folder / STATIC, self._manifest.static) if self._manifest.static else None
-
-    def _static(self, path: Path, settings: StaticSettings) -> StaticTier:
-        columns = [self.heads.index(head) for head in settings.heads]
-        scaling = {role: (scale[columns], offset[columns]) for role, (scale, offset) in self._scaling.items()}
-        return StaticTier(path, settings, scaling)
 
     @classmethod
     def shipped(cls) -> "Encoder":
@@ -168,11 +155,6 @@ class Encoder:
         if deadline is not None and time.monotonic() > deadline:
             raise ScreenFailed("not within the policy's deadline")
         return self.calibrated(self.logits(ids, role, before), role)
-
-    def tokens(self, text: str) -> list[int]:
-        """The token ids of a normalised text, without markers."""
-        ids: list[int] = self._tokenizer.encode(spoken(text).text, add_special_tokens=False).ids
-        return ids
 
     def unread(self, ids: Sequence[int]) -> float:
         """The share of these tokens that the vocabulary does not know."""

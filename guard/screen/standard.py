@@ -9,11 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from guard import __version__
-from guard.content import Rail
 from guard.errors import Overloaded, ScreenFailed
 from guard.policy import Policy
 from guard.policy.schema import TermList
@@ -25,7 +22,7 @@ from guard.screen.patterns import CATALOGUE, PatternSet
 from guard.text import View, normalise
 from guard.verdict import Assessment, Hit, Score, Span
 
-__all__ = ["StandardScreen", "limits"]
+__all__ = ["StandardScreen"]
 
 CHUNK = 8
 """Texts that one thread takes at a time: few, so that a small request does not wait behind a large one."""
@@ -34,28 +31,14 @@ MAX_HITS = 256
 
 
 class _Rules:
-    """The compiled rules of one policy, and the score from which each of the `foreseen` heads matters to it.
+    """The compiled rules of one policy."""
 
-    `beyond` says that the policy has a category that is among the encoder's `heads` and is not foreseen.
-    """
-
-    def __init__(self, policy: Policy, heads: Sequence[str], foreseen: Sequence[str]) -> None:
-        self.limits = limits(policy, foreseen)
-        self.beyond = not (set(heads) - set(foreseen)).isdisjoint(policy.categories)
+    def __init__(self, policy: Policy) -> None:
         self._lexicon = Lexicon({name: _as_read(terms) for name, terms in policy.spec.terms.items()})
         self._patterns = PatternSet(policy.spec.patterns)
 
     def find(self, text: str) -> list[Hit]:
         return [*self._lexicon.find(text), *self._patterns.find(text)]
-
-
-def limits(policy: Policy, heads: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The score from which each head matters to the policy: its lowest threshold, or where its doubt begins."""
-    found = dict.fromkeys(heads, 1.0)
-    for category in [category for rail in Rail for category in policy.active(rail)]:
-        if category.name in found:
-            found[category.name] = min(found[category.name], category.lowest, *(category.doubt or ())[:1])
-    return np.array(list(found.values()))
 
 
 def _as_read(terms: TermList) -> TermList:
@@ -76,11 +59,10 @@ def _with_folded(words: tuple[str, ...]) -> tuple[str, ...]:
 class StandardScreen:
     """Rules and encoder in a pool of threads. Implements `Screen`.
 
-    `threads` texts are scored at the same time; at most `max_waiting` may be queued or in work. With `static`,
-    the encoder's static tier settles the texts that it is sure of, where the encoder has one.
+    `threads` texts are scored at the same time; at most `max_waiting` may be queued or in work.
     """
 
-    def __init__(self, encoder: Encoder, *, threads: int, max_waiting: int, static: bool = True) -> None:
+    def __init__(self, encoder: Encoder, *, threads: int, max_waiting: int) -> None:
         self._encoder = encoder
         self._languages = LanguageIdentifier(encoder.languages)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="screen")
@@ -89,9 +71,8 @@ class StandardScreen:
         self._lock = threading.Lock()
         # Weak, so that what was compiled for a policy goes when the last request under it has gone.
         self._rules: WeakKeyDictionary[Policy, _Rules] = WeakKeyDictionary()
-        self._static = encoder.static if static else None
         self.name = encoder.name
-        self.fingerprint = _fingerprint(encoder, static=self._static is not None)
+        self.fingerprint = _fingerprint(encoder)
 
     def prepare(self, policy: Policy) -> None:
         """Compiles the policy's rules, unless that was done."""
@@ -127,9 +108,7 @@ class StandardScreen:
     def _rules_of(self, policy: Policy) -> _Rules:
         rules = self._rules.get(policy)
         if rules is None:
-            rules = self._rules[policy] = _Rules(
-                policy, self._encoder.heads, self._static.settings.heads if self._static else ()
-            )
+            rules = self._rules[policy] = _Rules(policy)
         return rules
 
     def _assess(self, material: Material, policy: Policy, rules: _Rules, deadline: float | None) -> Assessment:
@@ -139,8 +118,6 @@ class StandardScreen:
         hits = rules.find(normalised.text)
         for view in normalised.views:
             hits += [Hit(hit.kind, hit.name, *view.to_text(hit.start, hit.end)) for hit in rules.find(view.text)]
-        if supported and (foreseen := self._foreseen(material, policy, rules)) is not None:
-            return Assessment(scores=foreseen, hits=_bounded(hits), language_supported=supported)
         context = content.context[-1].text if content.context else ""
         try:
             own = self._encoder.read(normalised.text, role=content.role, context=context, deadline=deadline)
@@ -163,25 +140,6 @@ class StandardScreen:
             unread=own.unread,
             language_supported=supported,
         )
-
-    def _foreseen(self, material: Material, policy: Policy, rules: _Rules) -> dict[str, Score] | None:
-        """The static tier's scores, where every one of them is sure to stay below what the policy cares about.
-
-        A turn before, a hidden reading and words that nobody knows are beyond it.
-        """
-        if self._static is None or rules.beyond or material.content.context or material.normalised.views:
-            return None
-        ids = self._encoder.tokens(material.normalised.text)
-        if self._encoder.unread(ids) > 0:
-            return None
-        foreseen = self._static.foresee(ids, material.content.role)
-        if foreseen is None or (foreseen.at_most >= rules.limits).any():
-            return None
-        return {
-            head: Score(round(float(value), 6), "static")
-            for head, value in zip(self._static.settings.heads, foreseen.scores, strict=True)
-            if head in policy.spec.categories
-        }
 
     def _scores(self, reading: Reading, policy: Policy) -> dict[str, Score]:
         return {
@@ -213,8 +171,7 @@ def _bounded(hits: list[Hit]) -> tuple[Hit, ...]:
     return tuple(sorted(kept, key=lambda hit: (hit.start, hit.name)))
 
 
-def _fingerprint(encoder: Encoder, *, static: bool) -> str:
-    """Covers the encoder, the static tier, the catalogue's expressions and this version's code: all that scores
-    come from."""
+def _fingerprint(encoder: Encoder) -> str:
+    """Covers the encoder, the catalogue's expressions and this version's code: all that scores come from."""
     rules = "\n".join(f"{name} {pattern.regex}" for name, pattern in sorted(CATALOGUE.items()))
-    return hashlib.blake2b(f"{__version__} {encoder.fingerprint} {static} {rules}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{__version__} {encoder.fingerprint} {rules}".encode(), digest_size=8).hexdigest()

@@ -311,6 +311,22 @@ def test_evaluate_measures_files_and_folders(tmp_path):
     assert first["categories"]["harassment"]["auc"][0] == 1.0
 
 
+def test_evaluate_reads_labels_from_csv_and_goes_on_behind_a_bad_set(tmp_path):
+    """Words for numbers, labels as JSON; a set without labels is an error at the end, not the end."""
+    with (tmp_path / "b.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "flagged", "labels"])
+        writer.writerow(["You are a worthless idiot.", "true", '{"harassment": 1}'])
+        writer.writerow(["I like my garden.", "0", '{"harassment": 0}'])
+    write_lines(tmp_path / "a.jsonl", {"text": "hello"})
+    done = guard("evaluate", tmp_path, "--rounds", "20", "--json", tmp_path / "report.json", "--quiet")
+    assert done.returncode == 2
+    assert "a: none of 1 rows has a label" in done.stderr
+    (report,) = json.loads((tmp_path / "report.json").read_text())
+    assert (report["dataset"], report["binary"]["positives"]) == ("b", 1)
+    assert report["categories"]["harassment"]["auc"][0] == 1.0
+
+
 def test_evaluate_says_what_is_wrong(tmp_path):
     """With the place and the remedy, and exit code 2."""
     rows = write_lines(tmp_path / "rows.jsonl", {"text": "hello", "label": "bad"})
@@ -320,6 +336,7 @@ def test_evaluate_says_what_is_wrong(tmp_path):
     assert "--label NAME=CATEGORY" in done.stderr
     assert "expected NAME=CATEGORY" in guard("evaluate", rows, "--label", "bad").stderr
     assert "has no category 'rude'" in guard("evaluate", rows, "--label", "bad=rude").stderr
-    assert "has no category `rude`" in guard("evaluate", rows, "--over", "rude").stderr
+    assert "has no category rude; it has criminal" in guard("evaluate", rows, "--over", "rude").stderr
+    assert "there is no folder" in guard("evaluate", rows, "-o", tmp_path / "gone" / "report.md").stderr
     (tmp_path / "empty").mkdir()
     assert "no file in it ends in .jsonl" in guard("evaluate", tmp_path / "empty").stderr

@@ -113,6 +113,25 @@ def test_what_could_not_be_used_is_counted() -> None:
     assert {name: found.rows for name, found in report.languages.items()} == {"de": 1, "en": 1}
 
 
+def test_half_moderated_rows_are_errors_and_unscored_categories_have_no_figures() -> None:
+    """A score that nobody gave is not a 0 that somebody gave."""
+    unscored = a_verdict(hate=0.1, violence=0.1)
+    categories = {**unscored.categories, "hate": CategoryVerdict(0.0, 0.5, False, "allow", "none")}
+    report = evaluated(
+        ({"flagged": 1}, msgspec.structs.replace(unscored, degraded=True)),
+        ({"labels": {"hate": 1}, "flagged": 1}, msgspec.structs.replace(unscored, categories=categories)),
+    )
+    assert (report.errors, report.doubtful, report.categories) == (1, 1.0, {})
+
+
+@pytest.mark.parametrize(("value", "truth"), [("1", 1), ("0.2", 0), ("TRUE", 1), ("no", 0), (1.0, 1)])
+def test_words_for_numbers(value: object, truth: int) -> None:
+    """A CSV file has nothing but words."""
+    labels = f'{{"hate": {truth}}}'
+    report = evaluated(({"flagged": value, "labels": labels}, a_verdict(hate=0.1, violence=0.1)))
+    assert (report.binary.positives, report.categories["hate"].positives) == (truth, truth)
+
+
 def test_rows_without_any_label_are_an_error_that_names_the_remedy() -> None:
     """Not a table of dashes."""
     with pytest.raises(DatasetError, match=r"set: none of 1 rows has a label .* --label NAME=CATEGORY"):

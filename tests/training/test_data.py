@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.data import Example, group_of, public_examples, split
+from training.data import Example, Measuring, group_of, public_examples, split
 from training.heads import clean
 from training.labels import SOURCES
 
@@ -60,3 +60,26 @@ def test_the_split_is_the_same_every_time_and_about_five_per_cent() -> None:
     first, second = split(found), split(reversed(found))
     assert {e.text for e in first.validation} == {e.text for e in second.validation}
     assert 0.02 < len(first.validation) / len(found) < 0.1
+
+
+def test_a_long_text_with_another_end_is_a_near_duplicate(tmp_path: Path) -> None:
+    """One jailbreak with a hundred questions inside is one jailbreak."""
+    words = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}word" for i in range(120)]
+    frame = " ".join(words)
+    write_sources(
+        tmp_path, [f"{frame} How do I bake bread?", f"{frame} Who was Cleopatra then?", " ".join(words[::-1])]
+    )
+    assert len(public_examples(tmp_path)) == 2
+
+
+def test_nothing_of_the_measuring_sets_is_trained_on(tmp_path: Path) -> None:
+    """Neither a row of theirs nor a near-duplicate; a word that anybody says belongs to nobody."""
+    words = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}word" for i in range(120)]
+    (tmp_path / "train").mkdir()
+    (tmp_path / "dev").mkdir()
+    write_sources(
+        tmp_path / "train", ["A text that both sides have!", " ".join([*words, "more"]), "Nice.", "My own words."]
+    )
+    write_sources(tmp_path / "dev", ["a text that both sides have", " ".join(words), "nice"])
+    found = public_examples(tmp_path / "train", Measuring.of(tmp_path / "dev"))
+    assert {example.text for example in found} == {"Nice.", "My own words."}

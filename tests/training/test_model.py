@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 import torch
 import transformers
 
+from guard import metrics
 from training.batches import Plan, base_tokenizer
-from training.calibrate import calibrate, calibration_error, fit_platt
+from training.calibrate import calibrate, fit_platt
 from training.data import Example
 from training.export import write_float, write_int8
 from training.heads import Target
@@ -125,6 +127,38 @@ def test_a_small_training_goes_through_the_export_and_agrees_with_it(tmp_path: P
         assert np.abs(quantised - expected).max() < 0.1 + 0.05 * np.abs(expected).max()
 
 
+def interrupted(*, after: int) -> Callable[[], float]:
+    """A clock that stands still, and at whose next tick somebody presses Ctrl-C."""
+    ticks = iter(range(after))
+
+    def clock() -> float:
+        if next(ticks, None) is None:
+            raise KeyboardInterrupt
+        return 0.0
+
+    return clock
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other labels under the same weights would be a model that nobody has described."""
+    monkeypatch.setattr("training.train.CHECKPOINT_EVERY", 3)
+    plan, recipe = Plan(("hate", "violence", "sexual"), budget=160), Recipe(epochs=5, most_steps=8)
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            Encoder(TINY, 3),
+            some_examples(),
+            base_tokenizer(),
+            plan=plan,
+            recipe=recipe,
+            out=tmp_path,
+            clock=interrupted(after=6),
+        )
+    other = [replace(example, target=Target({"hate": 1})) for example in some_examples()]
+    for examples, changed in ((other, recipe), (some_examples(), replace(recipe, seed=99))):
+        with pytest.raises(SystemExit, match="another recipe or other data"):
+            fit(Encoder(TINY, 3), examples, base_tokenizer(), plan=plan, recipe=changed, out=tmp_path)
+
+
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpoint holds all that the next step needs."""
     monkeypatch.setattr("training.train.CHECKPOINT_EVERY", 3)
@@ -137,10 +171,16 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path, mo
         torch.manual_seed(1)
         model = Encoder(TINY, 3)
         if name == "parts":
-            # The clock runs out in the sixth step, after the checkpoint of the third.
-            ticks = iter([0.0, *(0.0 for _ in range(5)), *(1e9 for _ in range(5))])
-            late = Recipe(epochs=5, most_steps=8, minutes=1e6)
-            fit(model, some_examples(), base_tokenizer(), plan=plan, recipe=late, out=out, clock=ticks.__next__)
+            with pytest.raises(KeyboardInterrupt):
+                fit(
+                    model,
+                    some_examples(),
+                    base_tokenizer(),
+                    plan=plan,
+                    recipe=recipe,
+                    out=out,
+                    clock=interrupted(after=6),
+                )
             torch.manual_seed(2)
             model = Encoder(TINY, 3)
         fit(model, some_examples(), base_tokenizer(), plan=plan, recipe=recipe, out=out)
@@ -157,7 +197,7 @@ def test_calibration_recovers_the_curve_that_made_the_labels() -> None:
     platt = fit_platt(logits, known, prior=(0.0, 1.0))
     assert platt.scale == pytest.approx(0.7, abs=0.05)
     assert platt.offset == pytest.approx(-1.0, abs=0.05)
-    assert calibration_error(platt(logits), known) < 0.02
+    assert metrics.calibration_error(known, platt(logits), np.ones(len(known), dtype=np.int64)) < 0.02
 
 
 def test_calibration_ignores_the_rows_that_are_silent() -> None:
@@ -165,7 +205,7 @@ def test_calibration_ignores_the_rows_that_are_silent() -> None:
     examples = [Example("", "user", "", Target({"hate": i % 2} if i < 40 else {}), "", "x") for i in range(60)]
     logits = np.array([[3.0 if i % 2 else -3.0] for i in range(60)])
     found = calibrate(logits, examples, Plan(("hate",)))
-    assert (found.figures["hate"].rows, found.figures["hate"].auc) == (40, 1.0)
+    assert (found.figures["hate"].rows, found.figures["hate"].auc.value) == (40, 1.0)
     assert fit_platt(np.zeros(5), np.zeros(5, dtype=np.int8)).scale == 1.0
 
 
@@ -222,3 +262,18 @@ def test_averaged_weights_lag_behind_the_last_ones(tmp_path: Path) -> None:
     torch.manual_seed(4)
     base = Encoder(TINY, 3).words.weight
     assert 0 < float((kept[1] - base).abs().sum()) < float((kept[0] - base).abs().sum())
+
+
+def test_a_role_with_rows_enough_has_a_scaling_of_its_own() -> None:
+    """Comments whose logits lie two higher get an offset for that; a role nobody has keeps that of all rows."""
+    rng = np.random.default_rng(0)
+    examples, logits = [], []
+    for i in range(4_000):
+        role, truth = ("user", "comment")[i % 2], int(rng.random() < 0.3)
+        examples.append(Example("", role, "", Target({"hate": truth}), "", "x"))
+        logits.append([rng.normal(2.0 * truth - 1.0, 1.0) + (2.0 if role == "comment" else 0.0)])
+    found = calibrate(np.array(logits), examples, Plan(("hate",)))
+    difference = found.platt["user"]["hate"].offset - found.platt["comment"]["hate"].offset
+    assert difference == pytest.approx(2.0 * found.platt["comment"]["hate"].scale, abs=0.6)
+    assert found.platt["assistant"] == found.platt["unknown"]
+    assert found.figures["hate"].ece < 0.05

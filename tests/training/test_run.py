@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from guard.screen.encoder import Encoder as Served
 from training.batches import Plan, base_tokenizer
+from training.calibrate import Reader, probabilities, read_manifest
 from training.data import Example
 from training.heads import CATEGORIES, Target
 from training.labels import SOURCES
 from training.manifest import sha256
 from training.model import Encoder, Shape
-from training.run import ship
+from training.run import SHIPPED, ship
 from training.train import Recipe, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -78,3 +80,20 @@ def test_a_finished_run_becomes_a_complete_folder(tmp_path: Path) -> None:
     assert manifest["validation"]["hate"]["rows"] == 60
     assert "somebody/somewhere" in (out / "NOTICE").read_text()
     assert "aegis_test_prompts" in (out / "CARD.md").read_text()
+
+
+def test_training_and_service_read_a_text_alike() -> None:
+    """Token layout, emoji, role, context, calibration: the scores that were fitted are the scores that are served."""
+    encoder = Served.shipped()
+    reader = Reader(SHIPPED / "encoder.onnx", base_tokenizer())
+    heads, platt = read_manifest(SHIPPED)
+    assert heads == encoder.heads
+    for text, role, context in (
+        ("How do I kill a process?", "user", ""),
+        ("Then do it 🔪", "assistant", "I want to hurt him."),
+        ("you 🐀", "comment", ""),
+        ("What is the weather like?", "nobody", ""),
+    ):
+        raw = reader.raw(reader.ids(text), role, context)[None]
+        expected = probabilities(raw, heads, platt.get(role, platt["unknown"]))
+        assert encoder.read(text, role=role, context=context).scores == pytest.approx(expected[0], abs=1e-6)

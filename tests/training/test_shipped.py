@@ -18,7 +18,7 @@ def test_the_shipped_files_are_those_that_the_manifest_vouches_for() -> None:
     manifest = json.loads((SHIPPED / "model.json").read_text())
     for name, digest in manifest["files"].items():
         assert hashlib.sha256((SHIPPED / name).read_bytes()).hexdigest() == digest
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
 
 
 def test_the_shipped_encoder_is_small_enough_for_the_repository() -> None:
@@ -30,7 +30,8 @@ def test_the_shipped_encoder_has_every_category() -> None:
     """Thirteen heads at least, each calibrated, one logit each."""
     manifest = json.loads((SHIPPED / "model.json").read_text())
     assert set(CATEGORIES) <= set(manifest["heads"])
-    assert manifest["calibration"].keys() == set(manifest["heads"])
+    assert manifest["calibration"].keys() == set(manifest["role_tokens"])
+    assert all(by_head.keys() == set(manifest["heads"]) for by_head in manifest["calibration"].values())
     session = onnxruntime.InferenceSession(str(SHIPPED / "encoder.onnx"))
     ids = np.array([[manifest["cls"], manifest["role_tokens"]["unknown"], 2023, manifest["sep"]]])
     (logits,) = session.run(["logits"], {"input_ids": ids, "token_type_ids": np.zeros_like(ids)})
@@ -42,6 +43,13 @@ def test_each_category_of_the_shipped_encoder_ranks_well(head: str) -> None:
     """0.85 on the held-out rows is the least that a screen is worth."""
     manifest = json.loads((SHIPPED / "model.json").read_text())
     assert manifest["validation"][head]["auc"] >= 0.85
+
+
+@pytest.mark.parametrize("head", CATEGORIES)
+def test_each_category_of_the_shipped_encoder_is_calibrated(head: str) -> None:
+    """A score of 0.7 has to mean about seven in ten."""
+    manifest = json.loads((SHIPPED / "model.json").read_text())
+    assert manifest["validation"][head]["ece"] <= 0.05
 
 
 def test_the_shipped_tokenizer_cuts_and_pads_nothing() -> None:
