@@ -124,13 +124,16 @@ The training data are not part of this distribution. The sets below ask for attr
 _MEASURED = """
 ## Measured on sets kept for measuring
 
-Under the default policy as it is shipped: its rules, its thresholds and the encoder. Harmful or not
-is the highest score among the categories, advice and personal data left out. 95 % intervals. Rows of theirs stood in the
-training data of this run, unnoticed until it was done: 36 of `toxicchat_dev` (some through `saladbench_mcq_queries`), 17
-near-duplicates in `diasafety_test`, 10 rows of `hatemojicheck`, 10 near-duplicates in `jailbreakbench_harmful`, 3 of
-`piguard_valid`; later trainings leave them out. The sets also took part in choices: the weight of the loss on the whole decision and the learning rate were chosen by
-their mean (`docs/encoder.md`), the thresholds beside them, and in the run before this one the choice of training data was changed after a look at some rows of `cyberseceval_mitre_frr`, `donotanswer_fp`,
-`deepset_prompt_injections_test`, `piguard_valid` and `cyberseceval_prompt_injection`. Expect a little less elsewhere.
+Under the default policy as it is shipped: its rules, its thresholds and the encoder. Harmful or not is the highest
+score among the categories, advice and personal data left out. 95 % intervals.
+
+Rows of theirs stood in the training data of this run, unnoticed until it was done: 36 of `toxicchat_dev` (some through
+`saladbench_mcq_queries`), 17 near-duplicates in `diasafety_test`, 10 rows of `hatemojicheck`, 10 near-duplicates in
+`jailbreakbench_harmful`, 3 of `piguard_valid`; later trainings leave them out. The sets also took part in choices: the
+weight of the loss on the whole decision and the learning rate were chosen by their mean (`docs/encoder.md`), the
+thresholds beside them, and in the run before this one the choice of training data was changed after a look at some rows
+of `cyberseceval_mitre_frr`, `donotanswer_fp`, `deepset_prompt_injections_test`, `piguard_valid` and
+`cyberseceval_prompt_injection`. Expect a little less elsewhere.
 """
 
 _BIAS = """

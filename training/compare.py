@@ -97,8 +97,8 @@ def _as_folder(exact: Path, folder: Path) -> None:
 
 def _mean_auprc(folder: Path, dev: Path) -> float:
     reports = measure(folder, dev, limit=ROWS, rounds=20)
-    found = [report.binary.auprc.value for report in reports]
-    return statistics.fmean(value for value in found if not math.isnan(value)) if found else math.nan
+    found = [value for report in reports if not math.isnan(value := report.binary.auprc.value)]
+    return statistics.fmean(found) if found else math.nan
 
 
 def _times(*paths: Path) -> tuple[float, ...]:

@@ -270,7 +270,7 @@ def test_a_role_with_rows_enough_has_a_scaling_of_its_own() -> None:
     examples, logits = [], []
     for i in range(4_000):
         role, truth = ("user", "comment")[i % 2], int(rng.random() < 0.3)
-        examples.append(Example("", role, "", Target({"hate": truth}), "", "x"))
+        examples.append(Example("", role, "", Target({"hate": truth}), str(i), "x"))
         logits.append([rng.normal(2.0 * truth - 1.0, 1.0) + (2.0 if role == "comment" else 0.0)])
     found = calibrate(np.array(logits), examples, Plan(("hate",)))
     difference = found.platt["user"]["hate"].offset - found.platt["comment"]["hate"].offset
