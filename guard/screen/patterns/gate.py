@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import ahocorasick
 
-__all__ = ["Gate", "needs"]
+__all__ = ["Gate", "gate_for", "needs"]
 
 # Beyond these a set of words is kept in parts, and a class stands for anything.
 _MOST_STRINGS = 160
@@ -97,6 +97,12 @@ class Gate:
                 passed.add(owner)
             held ^= lowest
         return passed
+
+
+@cache
+def gate_for(regexes: tuple[str, ...]) -> Gate:
+    """The gate for these regexes; policies with the same patterns share one."""
+    return Gate(regexes)
 
 
 def _automaton(masks: Mapping[str, tuple[int, int]]) -> ahocorasick.Automaton:
@@ -235,6 +241,7 @@ def _sets(shape: _Shape) -> _Needs:
     return shape.needs + (() if shape.strings is None or "" in shape.strings else (_shortest(shape.strings),))
 
 
+@cache
 def _shortest(words: frozenset[str]) -> frozenset[str]:
     """Without the words that hold another of them."""
     return frozenset(word for word in words if not any(other in word for other in words if other != word))
@@ -287,11 +294,13 @@ def _joined(parts: Iterable[_Shape]) -> _Shape:
     return _Shape(None, tuple(found))
 
 
+@cache
 def _commonness(words: frozenset[str]) -> float:
     """A guess at how often ordinary text holds one of the words: by the letters each has."""
     return sum(_chance(word) for word in words)
 
 
+@cache
 def _chance(word: str) -> float:
     chance = 1.0
     for character in word:

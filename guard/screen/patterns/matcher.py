@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import re2
 
 from guard.policy.schema import PatternRule
-from guard.screen.patterns.gate import Gate
+from guard.screen.patterns.gate import gate_for
 from guard.screen.patterns.pattern import Pattern
 from guard.verdict import Hit
 
@@ -49,7 +49,7 @@ class Matcher:
         self._finders = tuple(finder for finder in finders if not finder.gated)
         self._gated = tuple(finder for finder in finders if finder.gated)
         self._set = _set(self._finders)
-        self._gate = Gate(finder.regex for finder in self._gated)
+        self._gate = gate_for(tuple(finder.regex for finder in self._gated))
 
     def find(self, text: str) -> tuple[Hit, ...]:
         """The hits in `text`, by start, then name; offsets are code points of `text`."""
