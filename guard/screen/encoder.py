@@ -8,7 +8,6 @@ gives the same bits, alone or among ten thousand.
 
 import hashlib
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,7 +127,7 @@ class Encoder:
         tracer = _Tracer(self, role, deadline)
         for piece, found in zip(pieces, by_window, strict=True):
             self._trace(text, piece, found, tracer, spans)
-        unread = self.unread(encoding.ids)
+        unread = encoding.ids.count(self._unknown) / max(1, len(encoding.ids))
         mapped = {
             head: _joined([Span(*said.back(span.start, span.end), span.score) for span in found])
             for head, found in spans.items()
@@ -154,27 +153,6 @@ class Encoder:
         """One call of the graph: `[CLS] role text [SEP]`, then `context [SEP]` where there is one."""
         if deadline is not None and time.monotonic() > deadline:
             raise ScreenFailed("not within the policy's deadline")
-        return self.calibrated(self.logits(ids, role, before), role)
-
-    def unread(self, ids: Sequence[int]) -> float:
-        """The share of these tokens that the vocabulary does not know."""
-        return list(ids).count(self._unknown) / max(1, len(ids))
-
-    def calibrated(self, logits: npt.NDArray[np.floating[Any]], role: str) -> Floats:
-        """Probabilities [heads] for logits [heads] of a text of this role."""
-        scale, offset = self.scaling(role)
-        return np.asarray(1.0 / (1.0 + np.exp(-(scale * logits.astype(np.float64) + offset))))
-
-    def scaling(self, role: str) -> tuple[Floats, Floats]:
-        """Scale and offset of each head for texts of this role: `probability = sigmoid(scale * logit + offset)`."""
-        return self._scaling.get(role) or self._scaling["unknown"]
-
-    def logits(self, ids: Sequence[int], role: str, before: Sequence[int] = ()) -> npt.NDArray[np.float32]:
-        """What the graph says of one window, float32 [heads], before calibration.
-
-        Raises:
-            ScreenFailed: the runtime refused the input.
-        """
         m = self._manifest
         tokens = [m.cls, m.role_tokens.get(role, m.role_tokens["unknown"]), *ids, m.sep]
         types = [0] * len(tokens)
@@ -189,7 +167,9 @@ class Encoder:
             raise ScreenFailed(f"the encoder's runtime refused {len(tokens)} tokens: {exc}") from exc
         if not np.isfinite(logits).all():
             raise ScreenFailed(f"the encoder gave no number for {len(tokens)} tokens")
-        return np.asarray(logits[0])
+        scale, offset = self._scaling.get(role) or self._scaling["unknown"]
+        raw = scale * logits[0].astype(np.float64) + offset
+        return np.asarray(1.0 / (1.0 + np.exp(-raw)))
 
     def _trace(self, text: str, piece: _Piece, found: Floats, tracer: "_Tracer", spans: dict[str, list[Span]]) -> None:
         """Adds, for every head that counts in this window, the sentences that carry its score.
