@@ -6,6 +6,7 @@ RE2 works on UTF-8. A text is encoded once; byte offsets become code points on t
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import re2
@@ -167,7 +168,13 @@ def _finder(name: str, rule: PatternRule, catalogue: Mapping[str, Pattern]) -> _
         return _OwnFinder(name, rule.regex)
     if name not in catalogue:
         raise ValueError(f"pattern `{name}` is not in the catalogue and has no `regex`")
-    return _CatalogueFinder(name, catalogue[name])
+    return _catalogued(name, catalogue[name])
+
+
+@cache
+def _catalogued(name: str, pattern: Pattern) -> _CatalogueFinder:
+    """One finder for all policies: the longest expressions take tens of megabytes when they run."""
+    return _CatalogueFinder(name, pattern)
 
 
 def _set(finders: tuple[_Finder, ...]) -> Any:
