@@ -1,7 +1,7 @@
 """How good scores are: precision and recall, areas under curves, calibration error, bootstrap intervals.
 
-Every statistic takes `truth` (0 or 1), `scores` and `weights`, all [rows]; a row of weight 2 counts as two
-rows, so that a bootstrap is a change of weights. What is undefined (an area with one side empty) is NaN.
+Every statistic takes `truth` (0 or 1), `scores` and `weights` (1 where left out), all [rows]; a row of weight 2
+counts as two rows, so that a bootstrap is a change of weights. What is undefined (an area with one side empty) is NaN.
 Areas follow scikit-learn's definitions, with which the tests compare them.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "Interval", "average_precision", "best_f1", "bootstrap", "calibration_error", "f1", "false_positive_rate", "recall",
+    "Interval", "average_precision", "best_f1", "bootstrap", "calibration_error", "f1",
     "recall_at", "roc_auc", "wilson",
 ]  # fmt: skip
 
@@ -51,15 +51,20 @@ class _Curve(NamedTuple):
         return float(self.false[-1])
 
 
-def _curve(truth: Truth, scores: Floats, weights: Weights) -> _Curve:
+def _once_each(truth: Truth) -> Weights:
+    return np.ones(len(truth), dtype=np.int64)
+
+
+def _curve(truth: Truth, scores: Floats, weights: Weights | None) -> _Curve:
     """One point for each distinct score: rows of one score stand or fall together."""
+    weights = _once_each(truth) if weights is None else weights
     order = np.argsort(-scores, kind="stable")
     truth, scores, weights = truth[order], scores[order], weights[order]
     ends = np.r_[np.flatnonzero(np.diff(scores)), len(scores) - 1]
     return _Curve(np.cumsum(weights * truth)[ends].astype(float), np.cumsum(weights * (1 - truth))[ends].astype(float))
 
 
-def average_precision(truth: Truth, scores: Floats, weights: Weights) -> float:
+def average_precision(truth: Truth, scores: Floats, weights: Weights | None = None) -> float:
     """The area under the precision-recall curve, as the mean of precisions weighted by steps of recall (AUPRC)."""
     curve = _curve(truth, scores, weights)
     if not curve.positives:
@@ -68,7 +73,7 @@ def average_precision(truth: Truth, scores: Floats, weights: Weights) -> float:
     return float((np.diff(np.r_[0.0, curve.true]) * precision).sum() / curve.positives)
 
 
-def roc_auc(truth: Truth, scores: Floats, weights: Weights) -> float:
+def roc_auc(truth: Truth, scores: Floats, weights: Weights | None = None) -> float:
     """The chance that a positive row scores higher than a negative one; a tie counts half."""
     curve = _curve(truth, scores, weights)
     if not curve.positives or not curve.negatives:
@@ -77,7 +82,7 @@ def roc_auc(truth: Truth, scores: Floats, weights: Weights) -> float:
     return float((np.diff(false) * (true[1:] + true[:-1]) / 2).sum() / (curve.positives * curve.negatives))
 
 
-def best_f1(truth: Truth, scores: Floats, weights: Weights) -> float:
+def best_f1(truth: Truth, scores: Floats, weights: Weights | None = None) -> float:
     """The highest F1 over all thresholds; what a threshold fitted to these very rows would reach."""
     curve = _curve(truth, scores, weights)
     if not curve.positives:
@@ -88,7 +93,7 @@ def best_f1(truth: Truth, scores: Floats, weights: Weights) -> float:
 def recall_at(rate: float) -> Statistic:
     """Recall at the lowest threshold that keeps the false-positive rate at or under `rate`."""
 
-    def statistic(truth: Truth, scores: Floats, weights: Weights) -> float:
+    def statistic(truth: Truth, scores: Floats, weights: Weights | None = None) -> float:
         curve = _curve(truth, scores, weights)
         if not curve.positives or not curve.negatives:
             return math.nan
@@ -105,20 +110,9 @@ def f1(truth: Truth, flagged: Floats, weights: Weights) -> float:
     return 2 * hit / (2 * hit + wrong) if truth.any() and hit + wrong else math.nan
 
 
-def false_positive_rate(truth: Truth, flagged: Floats, weights: Weights) -> float:
-    """The share of the negative rows that a decision flags."""
-    negatives = float((weights * (1 - truth)).sum())
-    return float((weights * (1 - truth) * flagged).sum()) / negatives if negatives else math.nan
-
-
-def recall(truth: Truth, flagged: Floats, weights: Weights) -> float:
-    """The share of the positive rows that a decision flags."""
-    positives = float((weights * truth).sum())
-    return float((weights * truth * flagged).sum()) / positives if positives else math.nan
-
-
-def calibration_error(truth: Truth, scores: Floats, weights: Weights, *, bins: int = 15) -> float:
+def calibration_error(truth: Truth, scores: Floats, weights: Weights | None = None, *, bins: int = 15) -> float:
     """Expected calibration error over `bins` bins of equal width (Naeini and others, 2015)."""
+    weights = _once_each(truth) if weights is None else weights
     which = np.minimum((scores * bins).astype(int), bins - 1)
     total = float(weights.sum())
     if not total:
@@ -137,7 +131,7 @@ def bootstrap(statistic: Statistic, truth: Truth, scores: Floats, *, rounds: int
     # Sorted once: sorting what is sorted is quick.
     order = np.argsort(-scores, kind="stable")
     truth, scores = truth[order], scores[order]
-    value = statistic(truth, scores, np.ones(len(truth), dtype=np.int64))
+    value = statistic(truth, scores, _once_each(truth))
     if math.isnan(value):
         return Interval(value, math.nan, math.nan)
     rng = np.random.default_rng(seed)

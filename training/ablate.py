@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from guard import metrics
 from guard.text import spoken
-from training.batches import Plan, base_tokenizer, laid_out, matrices, room
+from training.batches import Plan, base_tokenizer, laid_out, matrices, padded, room
 from training.calibrate import Floats, fit_platt
 from training.data import LINE_TIMES, SYNTHETIC, Example, hashed
 from training.heads import DECIDING, Target
@@ -120,16 +119,6 @@ def samples(dev: Path, *, from_each: int = FROM_EACH) -> list[Sample]:
     return made
 
 
-def _padded(ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, types and mask [rows, tokens]."""
-    shape = (len(ids), max(map(len, ids)))
-    made = [np.zeros(shape, dtype=np.int64) for _ in range(3)]
-    for row, (mine, kinds) in enumerate(zip(ids, types, strict=True)):
-        made[0][row, : len(mine)], made[1][row, : len(mine)], made[2][row, : len(mine)] = mine, kinds, 1
-    found = [torch.from_numpy(array) for array in made]
-    return found[0], found[1], found[2]
-
-
 def logits_of(model: Encoder, examples: Sequence[Example], tokenizer: Tokenizer, variant: Variant) -> Floats:
     """Logits [rows, heads] in float, the highest over at most three windows of each text."""
     inputs, owners = [], []
@@ -146,7 +135,7 @@ def logits_of(model: Encoder, examples: Sequence[Example], tokenizer: Tokenizer,
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         for first in range(0, len(order), 32):
             group = order[first : first + 32]
-            batch = _padded([inputs[i].ids for i in group], [inputs[i].types for i in group])
+            batch = padded([inputs[i] for i in group])
             for i, row in zip(group, model(*batch).float().double().numpy(), strict=True):
                 found[owners[i]] = np.maximum(found[owners[i]], row)
     return found
@@ -169,14 +158,14 @@ def measured(
         scores = np.stack([platt[i](raw[:, i]) for i in columns], 1).max(1)
         if 0 < sample.truth.sum() < len(sample.truth):
             figure = metrics.roc_auc if sample.name in AUC else metrics.average_precision
-            figures[sample.name] = figure(sample.truth, scores, np.ones(len(scores), dtype=np.int64))
+            figures[sample.name] = figure(sample.truth, scores)
         if sample.name in PROMPTS:
             for side in (0, 1):
                 prompts[side].append(scores[sample.truth == side])
     figures["mean"] = float(np.mean(list(figures.values())))
     harmless, harmful = (np.concatenate(prompts[side]) for side in (0, 1))
     truth = np.r_[np.zeros(len(harmless)), np.ones(len(harmful))].astype(np.int8)
-    figures["prompts"] = metrics.roc_auc(truth, np.r_[harmless, harmful], np.ones(len(truth), dtype=np.int64))
+    figures["prompts"] = metrics.roc_auc(truth, np.r_[harmless, harmful])
     figures["prompts_recall"] = float((harmful > np.quantile(harmless, 0.95)).mean())
     return figures
 

@@ -21,7 +21,7 @@ from training.data import Example
 from training.heads import Target
 from training.model import CLS, ROLES, SEP, base_folder
 
-__all__ = ["Batch", "Plan", "base_tokenizer", "epoch", "laid_out", "matrices", "roughened"]
+__all__ = ["Batch", "Plan", "base_tokenizer", "epoch", "laid_out", "matrices", "padded", "roughened"]
 
 POOL = 4_096
 """Examples that are sorted by length together."""
@@ -188,13 +188,26 @@ def _cut(order: Sequence[int], inputs: Sequence[Ids], budget: int) -> list[list[
 
 
 def _batch(inputs: Sequence[Ids], targets: Sequence[Target], heads: Sequence[str]) -> Batch:
+    known, any_of = matrices(targets, heads)
+    return Batch(*padded(inputs), torch.from_numpy(known), torch.from_numpy(any_of))
+
+
+class Padded(NamedTuple):
+    """What the network reads, [batch, tokens] each; `mask` is 1 on tokens and 0 on padding."""
+
+    input_ids: Tensor
+    token_type_ids: Tensor
+    mask: Tensor
+
+
+def padded(inputs: Sequence[Ids]) -> Padded:
+    """The inputs side by side, as wide as the longest."""
     width = max(len(row.ids) for row in inputs)
     ids = np.zeros((len(inputs), width), dtype=np.int64)
     types, mask = np.zeros_like(ids), np.zeros_like(ids)
     for r, row in enumerate(inputs):
         ids[r, : len(row.ids)], types[r, : len(row.ids)], mask[r, : len(row.ids)] = row.ids, row.types, 1
-    known, any_of = matrices(targets, heads)
-    return Batch(*(torch.from_numpy(array) for array in (ids, types, mask, known, any_of)))
+    return Padded(*map(torch.from_numpy, (ids, types, mask)))
 
 
 class Matrices(NamedTuple):

@@ -235,7 +235,7 @@ def figures(scores: Floats, known: Labels, *, calibrated: Floats | None = None) 
         positives=positives,
         auc=metrics.bootstrap(metrics.roc_auc, known, scores, rounds=ROUNDS),
         auprc=metrics.bootstrap(metrics.average_precision, known, scores, rounds=ROUNDS),
-        ece=metrics.calibration_error(known, calibrated, np.ones(len(known), dtype=np.int64)),
+        ece=metrics.calibration_error(known, calibrated),
     )
 
 

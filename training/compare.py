@@ -81,9 +81,9 @@ def _heads(exact: Floats, shipped: Floats, examples: Sequence[Example], plan: Pl
     found = {}
     for i, head in enumerate(plan.heads):
         has = known[:, i] >= 0
-        truth, ones = known[has, i], np.ones(int(has.sum()), dtype=np.int64)
+        truth = known[has, i]
         if len(set(truth.tolist())) == 2:
-            found[head] = Head(*(metrics.roc_auc(truth, scores[has, i], ones) for scores in (exact, shipped)))
+            found[head] = Head(*(metrics.roc_auc(truth, scores[has, i]) for scores in (exact, shipped)))
     return found
 
 

@@ -14,6 +14,7 @@ from guard.cli.rows import SUFFIXES, count_rows, read_rows
 from guard.cli.scan import progress, scan
 from guard.content import Rail
 from guard.errors import DatasetError
+from guard.policy.schema import Maps
 
 if TYPE_CHECKING:
     from guard.policy import Policy
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from guard.verdict import Verdict
 
 __all__ = ["command"]
-
-TAXONOMIES = ("openai", "mistral", "llama_guard", "perspective")
 
 
 @click.command("evaluate")
@@ -32,7 +31,9 @@ TAXONOMIES = ("openai", "mistral", "llama_guard", "perspective")
 @click.option(
     "--label", "labels", metavar="NAME=CATEGORY", multiple=True, help="What a label of the data stands for; repeatable."
 )
-@click.option("--taxonomy", type=click.Choice(TAXONOMIES), help="Read labels by the policy's `maps` of this taxonomy.")
+@click.option(
+    "--taxonomy", type=click.Choice(Maps.__struct_fields__), help="Read labels by the policy's `maps` of this taxonomy."
+)
 @click.option("--over", metavar="CATEGORY,...", help="Categories of the binary decision [all but advice and pii].")
 @click.option("--field", default="text", show_default=True, help="Field that holds the text.")
 @click.option("--rail", type=click.Choice([rail.value for rail in Rail]), help="Rail of every row [by the row's role].")

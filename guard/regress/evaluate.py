@@ -136,7 +136,7 @@ class _Answers:
             f1=of(_two_sided(metrics.f1), flagged),
             recall=metrics.wilson(hits[1], int(truth.sum())),
             false_positive_rate=metrics.wilson(hits[0], len(truth) - int(truth.sum())),
-            ece=metrics.calibration_error(truth, scores, np.ones(len(truth), dtype=np.int64)),
+            ece=metrics.calibration_error(truth, scores),
         )
 
 

@@ -50,6 +50,14 @@ def test_figures_of_a_category_and_of_the_decision_as_a_whole() -> None:
     assert "violence" not in report.categories
 
 
+def test_the_decision_on_a_case_worked_by_hand() -> None:
+    """Two of three positives and one of two negatives flagged."""
+    rows = zip((1, 1, 1, 0, 0), (0.9, 0.9, 0.1, 0.9, 0.1), strict=True)
+    report = evaluated(*[({"flagged": truth}, a_verdict(hate=score, violence=0.0)) for truth, score in rows])
+    assert report.binary.recall.value == pytest.approx(2 / 3)
+    assert report.binary.false_positive_rate.value == 0.5
+
+
 def test_an_absent_label_is_unknown_not_zero() -> None:
     """Otherwise a set that annotates hate alone would count every threat against the violence head."""
     report = evaluated(({"labels": {"hate": 0}}, a_verdict(hate=0.1, violence=0.99)))

@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,32 +126,24 @@ def test_a_small_training_goes_through_the_export_and_agrees_with_it(tmp_path: P
         assert np.abs(quantised - expected).max() < 0.1 + 0.05 * np.abs(expected).max()
 
 
-def interrupted(*, after: int) -> Callable[[], float]:
-    """A clock that stands still, and at whose next tick somebody presses Ctrl-C."""
-    ticks = iter(range(after))
+def interrupt(model: Encoder, plan: Plan, recipe: Recipe, out: Path) -> None:
+    """Trains until the sixth step, in which somebody presses Ctrl-C: after the checkpoint of the third."""
+    ticks = iter(range(6))
 
     def clock() -> float:
         if next(ticks, None) is None:
             raise KeyboardInterrupt
         return 0.0
 
-    return clock
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, some_examples(), base_tokenizer(), plan=plan, recipe=recipe, out=out, clock=clock)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other labels under the same weights would be a model that nobody has described."""
     monkeypatch.setattr("training.train.CHECKPOINT_EVERY", 3)
     plan, recipe = Plan(("hate", "violence", "sexual"), budget=160), Recipe(epochs=5, most_steps=8)
-    with pytest.raises(KeyboardInterrupt):
-        fit(
-            Encoder(TINY, 3),
-            some_examples(),
-            base_tokenizer(),
-            plan=plan,
-            recipe=recipe,
-            out=tmp_path,
-            clock=interrupted(after=6),
-        )
+    interrupt(Encoder(TINY, 3), plan, recipe, tmp_path)
     other = [replace(example, target=Target({"hate": 1})) for example in some_examples()]
     for examples, changed in ((other, recipe), (some_examples(), replace(recipe, seed=99))):
         with pytest.raises(SystemExit, match="another recipe or other data"):
@@ -171,16 +162,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path, mo
         torch.manual_seed(1)
         model = Encoder(TINY, 3)
         if name == "parts":
-            with pytest.raises(KeyboardInterrupt):
-                fit(
-                    model,
-                    some_examples(),
-                    base_tokenizer(),
-                    plan=plan,
-                    recipe=recipe,
-                    out=out,
-                    clock=interrupted(after=6),
-                )
+            interrupt(model, plan, recipe, out)
             torch.manual_seed(2)
             model = Encoder(TINY, 3)
         fit(model, some_examples(), base_tokenizer(), plan=plan, recipe=recipe, out=out)
