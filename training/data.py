@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from training.judged import judged
 from training.labels import LANGUAGES, SOURCES, Target, target_of
 from training.rows import Row, read
 
@@ -114,7 +115,7 @@ def examples(rows: Iterable[Row]) -> Iterator[Example]:
         text = row.text.strip()
         if not text or row.lang not in LANGUAGES or not _latin(text):
             continue
-        target = target_of(row)
+        target = judged(row, target_of(row))
         if target is not None and (target.values or target.any_of):
             share = SOURCES[row.source]
             group = group_of(f"{text} {row.context}" if share.in_context else text)

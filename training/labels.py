@@ -1,9 +1,9 @@
 """Which sources train the encoder, how much of each, and what a row of theirs says about our heads.
 
-A source that is silent about a head leaves it masked. Left out on purpose: `i2p` and
-`adversarial_nibbler` (labelled by the pictures they gave, not by their text), `hh_harmless_test` and
-`flames_zh` (no label of harm), `jade_*` and the Korean, Chinese, Japanese, Bengali and Vietnamese sets (the
-base vocabulary cannot spell them).
+A source that is silent about a head leaves it masked. Of `hh_harmless_test` (no label of harm), `i2p` and
+`adversarial_nibbler` (labelled by the pictures they gave, not by their text) only the rows that we judged ourselves are
+used. Left out on purpose: `flames_zh` (no label of harm), `jade_v3_responses` and the Korean, Chinese, Japanese, Bengali
+and Vietnamese sets (the base vocabulary cannot spell them).
 """
 
 from collections.abc import Mapping
@@ -87,6 +87,10 @@ SOURCES: Mapping[str, Share] = {
     "compass_ctf_pi": Share(180, 4.0),
     "pi_benign_500": Share(500),
     "malicious_prompts_sample": Share(700),
+    "hh_harmless_test": Share(6_000, in_context=True),
+    "i2p": Share(2_500, 0.5),
+    "adversarial_nibbler": Share(2_500, 0.5),
+    "jade_db": Share(100),
     "jailjudge_mini": Share(1_000),
     "gptfuzz_responses": Share(1_600),
     "jbb_artifact_responses": Share(1_300),
