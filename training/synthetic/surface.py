@@ -162,6 +162,9 @@ OPEN = {
     "it": ("Ciao,", "Buongiorno.", "Una domanda veloce:", "Allora,", "Sono nuovo qui.", "Senti,", "Dunque,"),
     "pt": ("Olá,", "Bom dia.", "Uma pergunta rápida:", "Então,", "Sou novo aqui.", "Olha,", "Oi,"),
     "nl": ("Hoi,", "Goedemorgen.", "Korte vraag:", "Nou,", "Ik ben hier nieuw.", "Eerlijk gezegd,", "Zeg,"),
+    "tr": ("Merhaba,", "Günaydın.", "Kısa bir soru:", "Selam,", "Burada yeniyim.", "Açıkçası,", "Şey,"),
+    "hi": ("नमस्ते,", "सुप्रभात।", "एक छोटा सवाल:", "अच्छा,", "मैं यहाँ नया हूँ।", "सच कहूँ तो,", "सुनो,"),
+    "bn": ("হ্যালো,", "সুপ্রভাত।", "একটা ছোট প্রশ্ন:", "আচ্ছা,", "আমি এখানে নতুন।", "সত্যি বলতে,", "শোনো,"),
 }
 CLOSE = {
     "en": (
@@ -239,6 +242,9 @@ CLOSE = {
         "Wat vinden jullie?",
         "Groetjes.",
     ),
+    "tr": ("Teşekkürler!", "Şimdiden teşekkürler.", "Biraz acil.", "Lütfen kısa yaz.", "Ne dersiniz?", "Sevgiler."),
+    "hi": ("धन्यवाद!", "पहले से धन्यवाद।", "थोड़ा जल्दी है।", "कृपया छोटा रखें।", "आपका क्या ख़याल है?", "शुक्रिया।"),
+    "bn": ("ধন্যবাদ!", "আগাম ধন্যবাদ।", "একটু তাড়া আছে।", "ছোট করে লিখো।", "তোমার কী মনে হয়?", "শুভেচ্ছা রইল।"),
 }
 EVERYDAY = (
     "The weather has been strange all week.",
