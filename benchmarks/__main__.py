@@ -8,6 +8,7 @@ BENCHMARKS = {
     "imports": service.imports,
     "startup": service.startup,
     "encoder": screen.encoder,
+    "static": screen.static,
     "uncached": service.uncached,
     "cached": service.cached,
     "scan": screen.scan,

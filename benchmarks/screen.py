@@ -1,6 +1,7 @@
 """The screen: the encoder alone by length, and `guard scan` against it."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -12,10 +13,14 @@ from pathlib import Path
 from benchmarks.record import write
 from guard.screen.encoder import Encoder
 
-__all__ = ["encoder", "scan"]
+__all__ = ["encoder", "scan", "static"]
 
 COMMAND = "python -m benchmarks"
 THREADS = 2
+SENTENCE = (
+    "The parcel that I ordered on Monday has not arrived yet and the tracking page shows nothing new so "
+    "please tell me whether it was sent and when I can expect it"
+)
 
 
 def encoder() -> None:
@@ -34,11 +39,35 @@ def encoder() -> None:
     write("encoder", f"{COMMAND} encoder", figures)
 
 
+def static() -> None:
+    """The static tier on one thread, by words (tokeniser included), in turns with the encoder on the same texts."""
+    model = Encoder.shipped()
+    if model.static is None:
+        raise SystemExit("the shipped model has no static tier")
+    figures: dict[str, float] = {}
+    for words in (8, 30, 60):
+        text = " ".join((SENTENCE.split() * 3)[:words])
+        tier, encoder_ = [], []
+        for _ in range(300):
+            begun = time.perf_counter()
+            model.static.foresee(model.tokens(text), "user")
+            tier.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            model.read(text, role="user")
+            encoder_.append(time.perf_counter() - begun)
+        figures[f"ms_median_{words}_words"] = statistics.median(tier) * 1e3
+        figures[f"ratio_to_encoder_{words}_words"] = statistics.median(tier) / statistics.median(encoder_)
+    write("static", f"{COMMAND} static", figures | {"goal": "<= 0.1 ms a text"})
+
+
 def scan(count: int = 10_000) -> None:
-    """`guard scan` of short texts, the whole command, against the encoder's own throughput on the same two cores."""
+    """`guard scan` of short texts, the whole command, against the encoder's own throughput on the same two cores.
+
+    The static tier is off for the comparison; with it, as by default, is measured beside.
+    """
     texts = [f"Hello number {n}, how is the weather in town {n % 97} on day {n % 31}?" for n in range(count)]
     model = Encoder.shipped()
-    ours, alone, started = [], [], []
+    ours, alone, started, default = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
@@ -46,8 +75,9 @@ def scan(count: int = 10_000) -> None:
         empty.write_text("")
         for _ in range(3):
             alone.append(_alone(model, texts))
-            ours.append(_command(source, output))
-            started.append(_command(empty, output))
+            ours.append(_command(source, output, static=False))
+            started.append(_command(empty, output, static=False))
+            default.append(_command(source, output, static=True))
     rate, best = count / statistics.median(ours), count / statistics.median(alone)
     working = count / (statistics.median(ours) - statistics.median(started))
     write(
@@ -56,6 +86,7 @@ def scan(count: int = 10_000) -> None:
         {
             "texts_per_second": rate,
             "texts_per_second_without_start": working,
+            "texts_per_second_with_static_tier": count / statistics.median(default),
             "encoder_texts_per_second": best,
             "ratio": rate / best,
             "ratio_without_start": working / best,
@@ -72,8 +103,9 @@ def _alone(model: Encoder, texts: list[str]) -> float:
     return time.perf_counter() - begun
 
 
-def _command(source: Path, output: Path) -> float:
+def _command(source: Path, output: Path, *, static: bool) -> float:
     command = [sys.executable, "-c", "from guard.cli import main; main()", "scan", str(source), "-o", str(output)]
     begun = time.perf_counter()
-    subprocess.run([*command, "--quiet", "--overwrite"], check=True, capture_output=True)
+    environment = os.environ | {"GUARD_STATIC_TIER": str(static).lower()}
+    subprocess.run([*command, "--quiet", "--overwrite"], check=True, capture_output=True, env=environment)
     return time.perf_counter() - begun

@@ -7,9 +7,11 @@ from functools import cache
 from typing import NamedTuple
 
 from faker import Faker
+from faker.providers.address.it_IT import Provider as ItalianAddresses
 
 from training.synthetic import surface
 
+_ITALIAN_TOWNS = sorted(ItalianAddresses.cities)
 _LOCALES = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "pt_BR", "nl_NL", "pl_PL", "sv_SE", "en_IN")
 
 
@@ -186,7 +188,7 @@ def _person(fake: Faker, rng: random.Random) -> dict[str, str]:
         "k": fake.bothify(rng.choice(("########", "##########", "####-######"))),
         "j": fake.job().split(",")[0].lower(),
         "o": fake.company(),
-        "t": fake.city(),
+        "t": _town(fake),
         "u": fake.user_name(),
         "l": fake.bothify(rng.choice(("??-?? ###", "??? ####", "?? ## ???"))).upper(),
         "w": fake.password(length=10),
@@ -207,7 +209,7 @@ def _things(fake: Faker, rng: random.Random) -> dict[str, str]:
         "y": str(rng.randint(1850, 2026)),
         "h": fake.sha1()[: rng.choice((7, 10, 40))],
         "o": fake.company(),
-        "t": fake.city(),
+        "t": _town(fake),
         "j": fake.job().split(",")[0].lower(),
         "day": fake.date_between_dates(date(2019, 1, 1), date(2027, 12, 31)).strftime(
             rng.choice(("%d.%m.%Y", "%Y-%m-%d", "%d %B", "%m/%d/%Y"))
@@ -229,6 +231,11 @@ def _texts(
         text = template.format(**values(fake, rng))
         text = surface.surrounded(text, rng)
         yield surface.roughened(text, rng) if rng.random() < 0.5 else text
+
+
+def _town(fake: Faker) -> str:
+    """A town; Faker has the Italian ones in the order of a set, another one in each process."""
+    return str(fake.random_element(_ITALIAN_TOWNS) if fake.locales == ["it_IT"] else fake.city())
 
 
 @cache
