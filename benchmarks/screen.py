@@ -50,7 +50,7 @@ def static() -> None:
         tier, encoder_ = [], []
         for _ in range(300):
             begun = time.perf_counter()
-            model.static.foresee(model.tokens(text), "user")
+            model.static.settles(model.plain_ids(text), "user")
             tier.append(time.perf_counter() - begun)
             begun = time.perf_counter()
             model.read(text, role="user")

@@ -48,7 +48,12 @@ def build(settings: Settings) -> Service:
     registry = CollectorRegistry()
     listener = Listeners([LogListener(debugging=settings.server.log_level == "debug"), PrometheusListener(registry)])
     threads = settings.encoder_threads or os.cpu_count() or 1
-    screen = StandardScreen(Encoder.shipped(), threads=threads, max_waiting=settings.limits.max_waiting_texts)
+    screen = StandardScreen(
+        Encoder.shipped(),
+        threads=threads,
+        max_waiting=settings.limits.max_waiting_texts,
+        static=settings.static_tier,
+    )
 
     def prepare(policies: Mapping[str, Policy]) -> None:
         if settings.default_policy not in policies:

@@ -53,8 +53,9 @@ class Action(IntEnum):
 
 _ACTIONS: dict[str, Action] = {action.word: action for action in Action}
 
-Source = Literal["none", "encoder", "terms", "patterns", "judge"]
-"""Who gave a score. ``none``: nobody can score this category here (a custom one without a judge)."""
+Source = Literal["none", "static", "encoder", "terms", "patterns", "judge"]
+"""Who gave a score. ``none``: nobody can score this category here (a custom one without a judge).
+``static``: the static tier, which says of all categories together that they are low; the value is their usual one."""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):

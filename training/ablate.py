@@ -24,12 +24,14 @@ from training.data import LINE_TIMES, SYNTHETIC, Example, hashed
 from training.heads import DECIDING, Target
 from training.model import Encoder
 from training.rows import read
-from training.train import Recipe, fit, heads_with_labels, load, split_examples
+from training.train import Recipe, fit, heads_with_labels, load, read_run, split_examples
 
 __all__ = ["VARIANTS", "Variant", "main", "markdown", "measured"]
 
 TOKENS = 1_500_000
 """Tokens of padded batches in one variant's training: about a sixth of an epoch."""
+CONTINUED: Mapping[str, object] = {"rate": 6e-5, "head_rate": 1.2e-4, "words_rate": 1.5e-5}
+"""Peak rates where weights of a finished run are continued."""
 FROM_EACH = 500
 """Rows of each measuring set and side, those with the smallest hash of their id."""
 WINDOWS = 3
@@ -46,6 +48,7 @@ class Variant:
     change: Callable[[Sequence[Example]], list[Example]] = list
     shows_role: bool = True
     shows_context: bool = True
+    judging: bool = True
 
 
 def _without_synthetic(found: Sequence[Example]) -> list[Example]:
@@ -88,6 +91,7 @@ VARIANTS: Mapping[str, Variant] = {
     "no-synthetic": Variant("no synthetic rows", change=_without_synthetic),
     "no-lines": Variant("no hand-written lines", change=_without_lines),
     "lines-once": Variant("hand-written lines half as often", change=_lines_once),
+    "sources-labels": Variant("the sources' labels instead of our judgements", judging=False),
 }
 
 
@@ -198,16 +202,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the training sets")
     parser.add_argument("--dev", type=Path, required=True, help="folder of the measuring sets")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"), help="one JSON file for each variant")
+    parser.add_argument("--start", type=Path, help="folder of a finished run whose weights every variant continues")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train, validation = split_examples(options.data, options.dev)
+    names = options.names or list(VARIANTS)
+    sides = {
+        judging: split_examples(options.data, options.dev, judging=judging)
+        for judging in {True, *(VARIANTS[name].judging for name in names)}
+    }
+    validation = sides[True].validation
     held = random.Random(0).sample(validation, min(4_000, len(validation)))
     found = samples(options.dev)
-    for name in options.names or VARIANTS:
+    for name in names:
         folder = options.out / name
         folder.mkdir(parents=True, exist_ok=True)
-        figures = run(VARIANTS[name], train, held, found, folder)
+        figures = run(VARIANTS[name], sides[VARIANTS[name].judging].train, held, found, folder, start=options.start)
         (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
         print(name, json.dumps({key: round(value, 4) for key, value in figures.items()}), flush=True)
     done = {name: options.out / name / "figures.json" for name in VARIANTS}
@@ -217,19 +227,28 @@ def main() -> None:
 
 
 def run(
-    variant: Variant, train: Sequence[Example], validation: Sequence[Example], found: Sequence[Sample], folder: Path
+    variant: Variant,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    found: Sequence[Sample],
+    folder: Path,
+    *,
+    start: Path | None,
 ) -> dict[str, float]:
-    """Trains one variant, or takes its weights from `folder`, and measures it."""
-    heads = heads_with_labels(train)
+    """Trains one variant, from the base or from `start`, or takes its weights from `folder`, and measures it."""
+    heads = read_run(start).heads if start else heads_with_labels(train)
     plan = Plan(heads, **variant.plan)  # type: ignore[arg-type]
     objective = replace(Recipe().objective, **variant.objective)  # type: ignore[arg-type]
     recipe = replace(
-        Recipe(), **{"epochs": 1, "objective": objective, "most_steps": TOKENS // plan.budget, **variant.recipe}
+        Recipe(),
+        **{"epochs": 1, "objective": objective, "most_steps": TOKENS // plan.budget}
+        | (CONTINUED if start else {})
+        | dict(variant.recipe),
     )  # type: ignore[arg-type]
     if not (folder / "weights.pt").exists():
         torch.manual_seed(recipe.seed)
         fit(
-            Encoder.pretrained(len(heads)),
+            load(start) if start else Encoder.pretrained(len(heads)),
             variant.change(train),
             base_tokenizer(),
             plan=plan,

@@ -12,7 +12,10 @@ from training.judged import judged
 from training.labels import LANGUAGES, SOURCES, Target, target_of
 from training.rows import Row, read
 
-__all__ = ["Example", "Split", "public_examples", "split", "synthetic_examples"]
+__all__ = [
+    "Example", "Measuring", "Split", "group_of", "hashed", "mostly", "public_examples", "sketch_of", "split",
+    "synthetic_examples",
+]  # fmt: skip
 
 TEXT_SHARE = 0.05
 FAMILY_SHARE = 0.1
@@ -62,14 +65,14 @@ class Measuring(NamedTuple):
     def of(cls, folder: Path) -> "Measuring":
         """Of every set in `folder`; texts of a word or two ("Nice.") belong to nobody."""
         texts = [row.text for path in sorted(folder.glob("*.jsonl.gz")) for row in read(path) if len(row.text) > 15]
-        return cls(frozenset(map(group_of, texts)), frozenset().union(*map(_sketch, texts)))
+        return cls(frozenset(map(group_of, texts)), frozenset().union(*map(sketch_of, texts)))
 
 
-def public_examples(folder: Path, measuring: Measuring | None = None) -> list[Example]:
+def public_examples(folder: Path, measuring: Measuring | None = None, *, judging: bool = True) -> list[Example]:
     """The rows of `folder` that teach something, near-duplicates removed, each source cut to its cap.
 
     Of a source with too many rows those with the smallest hash are taken, so that the choice is stable. Rows of the
-    measuring sets, and near-duplicates of them, are left out.
+    measuring sets, and near-duplicates of them, are left out. Without `judging` the sources' own labels hold.
 
     Raises:
         FileNotFoundError: a source is missing in `folder`.
@@ -83,11 +86,11 @@ def public_examples(folder: Path, measuring: Measuring | None = None) -> list[Ex
         if not path.exists():
             raise FileNotFoundError(f"{path}: give the folder that holds the training sets (--data)")
         kept = 0
-        for example in sorted(examples(read(path)), key=lambda found: hashed(found.text)):
+        for example in sorted(examples(read(path), judging=judging), key=lambda found: hashed(found.text)):
             if kept == share.cap:
                 break
-            sketch = _sketch(example.text)
-            if example.group in seen or group_of(example.text) in measuring.groups or _mostly(sketch, phrases):
+            sketch = sketch_of(example.text)
+            if example.group in seen or group_of(example.text) in measuring.groups or mostly(sketch, phrases):
                 continue
             seen.add(example.group)
             phrases |= sketch
@@ -96,26 +99,27 @@ def public_examples(folder: Path, measuring: Measuring | None = None) -> list[Ex
     return taken
 
 
-def _sketch(text: str) -> set[int]:
+def sketch_of(text: str) -> set[int]:
     """A quarter of the text's runs of five words, always the same ones, as numbers."""
     words = _NOT_WORD.sub(" ", _DIGITS.sub("0", text.casefold())).split()[:600]
     runs = (zlib.crc32(" ".join(words[i : i + 5]).encode("utf-8", "replace")) for i in range(len(words) - 4))
     return {run for run in runs if run % 4 == 0}
 
 
-def _mostly(sketch: set[int], phrases: set[int]) -> bool:
+def mostly(sketch: set[int], phrases: set[int]) -> bool:
     """Whether a text says hardly anything that was not there: one jailbreak with another question inside, a quoted
     page. Texts too short to tell are told apart by their group alone."""
     return len(sketch) >= 5 and len(sketch & phrases) >= NEAR * len(sketch)
 
 
-def examples(rows: Iterable[Row]) -> Iterator[Example]:
+def examples(rows: Iterable[Row], *, judging: bool = True) -> Iterator[Example]:
     """The rows in a language that the base vocabulary spells and with a label that we know."""
     for row in rows:
         text = row.text.strip()
         if not text or row.lang not in LANGUAGES or not _latin(text):
             continue
-        target = judged(row, target_of(row))
+        given = target_of(row)
+        target = judged(row, given) if judging else given
         if target is not None and (target.values or target.any_of):
             share = SOURCES[row.source]
             group = group_of(f"{text} {row.context}" if share.in_context else text)

@@ -1,6 +1,7 @@
 """How an exported encoder does on the sets that are kept for measuring: `python -m training.evaluate`.
 
-The figures are those of `guard evaluate` under the default policy: rules, encoder and thresholds as they are shipped.
+The figures are those of `guard evaluate` under the default policy: rules, static tier, encoder and thresholds as they
+are shipped.
 Harmful or not is the highest score among the categories, advice and personal data left out.
 """
 
@@ -68,19 +69,21 @@ def default_policy() -> Policy:
     return PolicyBook(POLICIES, pattern_names())["default"]
 
 
-def moderator_with(encoder: Encoder, policy: Policy, *, threads: int = 2) -> Moderator:
+def moderator_with(encoder: Encoder, policy: Policy, *, threads: int = 2, static: bool = True) -> Moderator:
     """A moderator as the service builds it, around this encoder, without a cache."""
-    screen = StandardScreen(encoder, threads=threads, max_waiting=10_000)
+    screen = StandardScreen(encoder, threads=threads, max_waiting=10_000, static=static)
     screen.prepare(policy)
     cache = MemoryCache(entries=0, ttl=1.0)
     return Moderator(screen=screen, judge=None, cache=cache, secret=b"evaluation", listener=Listeners())
 
 
-def measure(folder: Path, dev: Path, *, limit: int | None = None, rounds: int = 200) -> Iterator[Report]:
+def measure(
+    folder: Path, dev: Path, *, limit: int | None = None, rounds: int = 200, static: bool = True
+) -> Iterator[Report]:
     """The report on each set of `dev`, in the order of their names; with `limit` at most so many rows of each side,
-    always the same ones."""
+    always the same ones; without `static` the static tier is left out."""
     policy = default_policy()
-    moderator = moderator_with(Encoder(folder), policy)
+    moderator = moderator_with(Encoder(folder), policy, static=static)
     for path in sorted(dev.glob("*.jsonl.gz")):
         name = path.name.removesuffix(".jsonl.gz")
         evaluation = Evaluation(name, policy, screen=moderator.screen.name, names=label_names(policy, {}))

@@ -1,10 +1,11 @@
 """The whole way to a shipped encoder: `python -m training.run --data DIR`.
 
-Data, training, export, calibration through the exported graph, card: in this order, each from the result of the
-one before. With `--weights` an earlier run's weights are exported and calibrated again without training.
+Data, training, export, calibration through the exported graph, static tier, card: in this order, each from the
+result of the one before. With `--weights` an earlier run's weights are exported and calibrated again without training.
 """
 
 import argparse
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from training.identity import measure as measure_identities
 from training.manifest import Provenance, write_manifest
 from training.model import Encoder as Network
 from training.probes import failures
+from training.static import OWN, add_static, keep_static
 from training.train import Recipe, fit, heads_with_labels, load, read_run, split_examples
 
 __all__ = ["main", "ship"]
@@ -29,10 +31,16 @@ __all__ = ["main", "ship"]
 SHIPPED = Path(__file__).parent.parent / "guard" / "screen" / "model"
 
 
-def ship(weights: Path, validation: Sequence[Example], folder: Path, *, data: Path, dev: Path | None) -> None:
-    """Exports what `fit` left in `weights`, calibrates it on `validation`, measures it under the default
-    policy as it is, and writes all artefacts to `folder`."""
+def ship(
+    weights: Path, validation: Sequence[Example], folder: Path, *, data: Path, dev: Path | None, own: int = OWN
+) -> None:
+    """Exports what `fit` left in `weights`, calibrates it on `validation`, distils the static tier unless the folder
+    has that of the same encoder, measures all under the default policy as it is, and writes the artefacts to `folder`.
+
+    `own` is how many of our rows the static tier learns from.
+    """
     model, run = load(weights), read_run(weights)
+    before = json.loads((folder / "model.json").read_text()) if (folder / "model.json").exists() else {}
     plan = Plan(run.heads)
     export(model, folder)
     logits = Reader(folder / "encoder.onnx", base_tokenizer()).raw_all(validation)
@@ -44,6 +52,8 @@ def ship(weights: Path, validation: Sequence[Example], folder: Path, *, data: Pa
         validation=calibrated.figures,
         trained=Provenance(run.seed, run.rows, run.steps),
     )
+    if not keep_static(folder, before, dev=dev):
+        add_static(folder, data, dev=dev, own=own)
     quantised = compare(model, folder, logits, validation, plan, dev=dev)
     policy, encoder = default_policy(), Encoder(folder)
     measured = list(measure(folder, dev)) if dev else []

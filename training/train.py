@@ -314,11 +314,11 @@ def _positive_weights(examples: Sequence[Example], heads: Sequence[str], most: f
     return torch.tensor(((negatives / positives) ** 0.25).clip(1.0, most), dtype=torch.float32)
 
 
-def split_examples(data: Path, dev: Path | None) -> Split:
+def split_examples(data: Path, dev: Path | None, *, judging: bool = True) -> Split:
     """Training and validation, public and synthetic rows together, without what stands in the measuring sets."""
     measuring = Measuring.of(dev) if dev is not None else Measuring()
     own = [example for example in synthetic_examples() if group_of(example.text) not in measuring.groups]
-    return split([*public_examples(data, measuring), *own])
+    return split([*public_examples(data, measuring, judging=judging), *own])
 
 
 def main() -> None:

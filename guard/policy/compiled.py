@@ -13,6 +13,8 @@ from guard.verdict import Action
 __all__ = ["ActiveCategory", "Policy"]
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
+FAINT = 0.1
+"""Where all lower scores are the same to a policy, a screen may say no more of a score than that it is below this."""
 
 
 class ActiveCategory(msgspec.Struct, frozen=True):
@@ -37,8 +39,9 @@ class Policy:
 
     `fingerprint` covers all of it and stands in every verdict and log line. `assessment_fingerprint`
     covers only what scores depend on (definitions, examples, doubtful bands, rules without their
-    actions): it is part of the cache key, so that editing a threshold or an action takes effect at
-    once and keeps the cache.
+    actions, and whether faint scores matter): it is part of the cache key, so that editing a threshold
+    or an action takes effect at once and keeps the cache. `silent_below` is the score below which nothing
+    happens in any category: no action, no doubt.
     """
 
     def __init__(self, spec: PolicySpec) -> None:
@@ -47,6 +50,7 @@ class Policy:
         self.fingerprint = _fingerprint(spec)
         self.assessment_fingerprint = _fingerprint(_what_scores_depend_on(spec))
         self._active = {rail: tuple(_active(spec, rail)) for rail in Rail}
+        self.silent_below = _silent_below(spec)
 
     def active(self, rail: Rail, only: frozenset[str] | None = None) -> tuple[ActiveCategory, ...]:
         """The categories that decide on `rail`, in the policy's order; `only` keeps those named.
@@ -87,8 +91,19 @@ def _active(spec: PolicySpec, rail: Rail) -> list[ActiveCategory]:
     return found
 
 
+def _silent_below(spec: PolicySpec) -> float:
+    starts = [
+        start
+        for rail in Rail
+        for category in _active(spec, rail)
+        for start in (category.lowest, *(category.doubt or ())[:1])
+    ]
+    return min(starts, default=1.0)
+
+
 def _what_scores_depend_on(spec: PolicySpec) -> object:
     return {
+        "faint scores matter": _silent_below(spec) < FAINT,
         "mode": spec.mode,
         "long_text": spec.long_text,
         "categories": {

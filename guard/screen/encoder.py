@@ -19,6 +19,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from tokenizers import Tokenizer
 
 from guard.errors import ModelError, ScreenFailed
+from guard.screen.static import StaticSettings, StaticTier
 from guard.text import sentences, spoken, windows
 from guard.verdict import Span
 
@@ -27,6 +28,7 @@ __all__ = ["Encoder", "Reading"]
 SHIPPED = Path(__file__).parent / "model"
 OVERLAP = 32
 """Tokens that neighbouring windows of a long text share."""
+STATIC = "static.npz"
 FORMAT = 2
 """Of `model.json`."""
 SPAN_FLOOR = 0.3
@@ -58,6 +60,7 @@ class _Manifest(msgspec.Struct, frozen=True):
     cls: int
     sep: int
     files: dict[str, str]
+    static: StaticSettings | None = None
 
 
 class Reading(NamedTuple):
@@ -83,6 +86,8 @@ class _Piece(NamedTuple):
 class Encoder:
     """Scores one text at a time; safe to call from several threads at once.
 
+    `static` is the tier that was distilled from it, where the folder has one.
+
     Raises:
         ModelError: files are missing, damaged, or of another format.
     """
@@ -92,13 +97,14 @@ class Encoder:
         self.name = self._manifest.name
         self.heads = self._manifest.heads
         self.languages = self._manifest.languages
-        # The manifest holds the digests of all files, and the calibration.
+        # The manifest holds the digests of all files, the calibration and the static tier's bound.
         manifest = msgspec.json.encode(self._manifest, order="deterministic")
         self.fingerprint = hashlib.blake2b(manifest, digest_size=8).hexdigest()
         self._scaling = {role: _scaling(self.heads, found) for role, found in self._manifest.calibration.items()}
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
         self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
         self._session = _session(folder / "encoder.onnx")
+        self.static = _static(folder, self._manifest)
 
     @classmethod
     def shipped(cls) -> "Encoder":
@@ -133,6 +139,12 @@ class Encoder:
             for head, found in spans.items()
         }
         return Reading(scores, mapped, len(pieces), unread)
+
+    def plain_ids(self, text: str) -> list[int]:
+        """The token ids of a normalised text, without markers; none where it has an emoji or an unknown word."""
+        said = spoken(text)
+        ids: list[int] = self._tokenizer.encode(said.text, add_special_tokens=False).ids
+        return [] if said.text != text or self._unknown in ids else ids
 
     def _pieces(self, encoding: Any, before: list[int]) -> list[_Piece]:
         """The windows of an encoded text; each leaves room for the markers and the context."""
@@ -250,6 +262,16 @@ def _manifest(folder: Path) -> _Manifest:
         if found != expected:
             raise ModelError(f"{folder / name} is damaged or of another version; reinstall the package")
     return manifest
+
+
+def _static(folder: Path, manifest: _Manifest) -> StaticTier | None:
+    if manifest.static is None:
+        return None
+    if STATIC not in manifest.files:
+        raise ModelError(
+            f"{folder / 'model.json'} has a static tier and does not vouch for its file; reinstall the package"
+        )
+    return StaticTier(folder / STATIC, manifest.static)
 
 
 def _tokenizer(path: Path) -> Tokenizer:

@@ -31,14 +31,27 @@ MAX_HITS = 256
 
 
 class _Rules:
-    """The compiled rules of one policy."""
+    """The compiled rules of one policy, and the scores of a text that the static tier settles.
 
-    def __init__(self, policy: Policy) -> None:
+    `settled` is None where the tier must not be asked: the policy tells faint scores apart, or it has a category that
+    the encoder scores and the tier does not.
+    """
+
+    def __init__(self, policy: Policy, encoder: Encoder) -> None:
+        self.settled = _settled_scores(policy, encoder)
         self._lexicon = Lexicon({name: _as_read(terms) for name, terms in policy.spec.terms.items()})
         self._patterns = PatternSet(policy.spec.patterns)
 
     def find(self, text: str) -> list[Hit]:
         return [*self._lexicon.find(text), *self._patterns.find(text)]
+
+
+def _settled_scores(policy: Policy, encoder: Encoder) -> dict[str, Score] | None:
+    tier = encoder.static
+    scored = [head for head in encoder.heads if head in policy.categories]
+    if tier is None or policy.silent_below < tier.settings.ceiling or not tier.settings.scores.keys() >= set(scored):
+        return None
+    return {head: Score(tier.settings.scores[head], "static") for head in scored}
 
 
 def _as_read(terms: TermList) -> TermList:
@@ -59,10 +72,11 @@ def _with_folded(words: tuple[str, ...]) -> tuple[str, ...]:
 class StandardScreen:
     """Rules and encoder in a pool of threads. Implements `Screen`.
 
-    `threads` texts are scored at the same time; at most `max_waiting` may be queued or in work.
+    `threads` texts are scored at the same time; at most `max_waiting` may be queued or in work. With `static`,
+    the encoder's static tier settles the plain texts, where the encoder has one.
     """
 
-    def __init__(self, encoder: Encoder, *, threads: int, max_waiting: int) -> None:
+    def __init__(self, encoder: Encoder, *, threads: int, max_waiting: int, static: bool = True) -> None:
         self._encoder = encoder
         self._languages = LanguageIdentifier(encoder.languages)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="screen")
@@ -72,7 +86,8 @@ class StandardScreen:
         # Weak, so that what was compiled for a policy goes when the last request under it has gone.
         self._rules: WeakKeyDictionary[Policy, _Rules] = WeakKeyDictionary()
         self.name = encoder.name
-        self.fingerprint = _fingerprint(encoder)
+        self._static = encoder.static if static else None
+        self.fingerprint = _fingerprint(encoder, static=self._static is not None)
 
     def prepare(self, policy: Policy) -> None:
         """Compiles the policy's rules, unless that was done."""
@@ -108,7 +123,7 @@ class StandardScreen:
     def _rules_of(self, policy: Policy) -> _Rules:
         rules = self._rules.get(policy)
         if rules is None:
-            rules = self._rules[policy] = _Rules(policy)
+            rules = self._rules[policy] = _Rules(policy, self._encoder)
         return rules
 
     def _assess(self, material: Material, policy: Policy, rules: _Rules, deadline: float | None) -> Assessment:
@@ -118,6 +133,8 @@ class StandardScreen:
         hits = rules.find(normalised.text)
         for view in normalised.views:
             hits += [Hit(hit.kind, hit.name, *view.to_text(hit.start, hit.end)) for hit in rules.find(view.text)]
+        if supported and not hits and (settled := self._settled(material, rules)) is not None:
+            return Assessment(scores=settled)
         context = content.context[-1].text if content.context else ""
         try:
             own = self._encoder.read(normalised.text, role=content.role, context=context, deadline=deadline)
@@ -141,11 +158,20 @@ class StandardScreen:
             language_supported=supported,
         )
 
+    def _settled(self, material: Material, rules: _Rules) -> dict[str, Score] | None:
+        """The static tier's scores for a plain text. Beyond it are a turn before, a hidden reading, long texts."""
+        tier, content, text = self._static, material.content, material.normalised.text
+        if tier is None or rules.settled is None or content.context or material.normalised.views:
+            return None
+        if len(text) > tier.settings.max_characters:
+            return None
+        return rules.settled if tier.settles(self._encoder.plain_ids(text), content.role) else None
+
     def _scores(self, reading: Reading, policy: Policy) -> dict[str, Score]:
         return {
             head: Score(round(float(value), 6), "encoder", reading.spans.get(head, ()))
             for head, value in zip(self._encoder.heads, reading.scores, strict=True)
-            if head in policy.spec.categories
+            if head in policy.categories
         }
 
 
@@ -171,7 +197,8 @@ def _bounded(hits: list[Hit]) -> tuple[Hit, ...]:
     return tuple(sorted(kept, key=lambda hit: (hit.start, hit.name)))
 
 
-def _fingerprint(encoder: Encoder) -> str:
-    """Covers the encoder, the catalogue's expressions and this version's code: all that scores come from."""
+def _fingerprint(encoder: Encoder, *, static: bool) -> str:
+    """Covers the encoder, whether its static tier is used, the catalogue's expressions and this version's code: all
+    that scores come from."""
     rules = "\n".join(f"{name} {pattern.regex}" for name, pattern in sorted(CATALOGUE.items()))
-    return hashlib.blake2b(f"{__version__} {encoder.fingerprint} {rules}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{__version__} {encoder.fingerprint} {static} {rules}".encode(), digest_size=8).hexdigest()

@@ -81,6 +81,7 @@ def test_what_only_the_decision_reads_keeps_the_assessments(load: Callable[[str]
         ("deadline", "mode: self_reflection\ndeadline"),
         ("group: nuisance", "group: nuisance\n    enabled: false"),
         ("group: nuisance", "group: nuisance\n    rails: [output]"),
+        ("{flag: 0.5,", "{flag: 0.05,"),
     ],
 )
 def test_what_scores_depend_on_changes_both(load: Callable[[str], Policy], old: str, new: str):
@@ -88,6 +89,14 @@ def test_what_scores_depend_on_changes_both(load: Callable[[str], Policy], old: 
     before, after = load(TEXT), load(TEXT.replace(old, new, 1))
     assert after.fingerprint != before.fingerprint
     assert after.assessment_fingerprint != before.assessment_fingerprint
+
+
+def test_which_faint_scores_matter_does_not(load: Callable[[str], Policy]):
+    """That some do is part of what scores depend on; where they begin is a threshold like any other."""
+    some, other = (load(TEXT.replace("{flag: 0.5,", f"{{flag: {flag},", 1)) for flag in (0.05, 0.06))
+    assert some.silent_below == 0.05
+    assert some.fingerprint != other.fingerprint
+    assert some.assessment_fingerprint == other.assessment_fingerprint
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class Slow:
     heads = ("hate", "violence")
     languages = ("en",)
     name = fingerprint = "slow"
+    static = None
 
     def __init__(self, seconds: float = 0.1) -> None:
         self.seconds = seconds

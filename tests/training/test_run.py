@@ -66,7 +66,7 @@ def test_a_finished_run_becomes_a_complete_folder(tmp_path: Path) -> None:
     fit(Encoder(TINY, 13), some_examples(), base_tokenizer(), plan=Plan(CATEGORIES), recipe=recipe, out=weights)
     data = write_sets(tmp_path / "train", list(SOURCES))
     dev = write_sets(tmp_path / "dev", ["aegis_test_prompts"])
-    ship(weights, some_examples(), out, data=data, dev=dev)
+    ship(weights, some_examples(), out, data=data, dev=dev, own=300)
     assert {path.name for path in out.iterdir()} == {
         "encoder.onnx",
         "tokenizer.json",
@@ -79,7 +79,10 @@ def test_a_finished_run_becomes_a_complete_folder(tmp_path: Path) -> None:
     assert manifest["files"]["encoder.onnx"] == sha256(out / "encoder.onnx")
     assert manifest["validation"]["hate"]["rows"] == 60
     assert "somebody/somewhere" in (out / "NOTICE").read_text()
-    assert "aegis_test_prompts" in (out / "CARD.md").read_text()
+    card = (out / "CARD.md").read_text()
+    assert "aegis_test_prompts" in card
+    assert "static" not in manifest, "an encoder that knows nothing has no plain texts"
+    assert "## The static tier" not in card
 
 
 def test_training_and_service_read_a_text_alike() -> None:
