@@ -1,7 +1,7 @@
 """Rows that were read and judged one by one, where a source had labelled its whole file.
 
 `judged.txt` holds a code for each row under a digest of the row; no text of a data set is in the repository. How the
-rows were chosen and judged stands in the README beside this file.
+rows were chosen and judged stands in `docs/judging.md`.
 """
 
 import hashlib

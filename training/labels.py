@@ -1,9 +1,9 @@
 """Which sources train the encoder, how much of each, and what a row of theirs says about our heads.
 
 A source that is silent about a head leaves it masked. Of `hh_harmless_test` (no label of harm), `i2p` and
-`adversarial_nibbler` (labelled by the pictures they gave, not by their text) only the rows that we judged ourselves are
-used. Left out on purpose: `flames_zh` (no label of harm), `jade_v3_responses` and the Korean, Chinese, Japanese, Bengali
-and Vietnamese sets (the base vocabulary cannot spell them).
+`adversarial_nibbler` (labelled by the pictures they gave, not by their text) only the rows that we judged ourselves
+are used. Left out on purpose: `flames_zh` (no label of harm), `jade_v3_responses` and the Korean, Chinese, Japanese,
+Bengali and Vietnamese sets (the base vocabulary has their letters at best, no words).
 """
 
 from collections.abc import Mapping
