@@ -7,6 +7,7 @@ gives the same bits, alone or among ten thousand.
 """
 
 import hashlib
+import threading
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from tokenizers import Tokenizer
 
 from guard.errors import ModelError, ScreenFailed
 from guard.screen.static import StaticSettings, StaticTier
-from guard.text import sentences, spoken, windows
+from guard.text import Spoken, sentences, spoken, windows
 from guard.verdict import Span
 
 __all__ = ["Encoder", "Reading"]
@@ -104,6 +105,7 @@ class Encoder:
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
         self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
         self._session = _session(folder / "encoder.onnx")
+        self._last = threading.local()
         self.static = _static(folder, self._manifest)
 
     @classmethod
@@ -121,11 +123,10 @@ class Encoder:
         Raises:
             ScreenFailed: the runtime refused the input, or the deadline has passed.
         """
-        said = spoken(text)
+        said, encoding = self._encoded(text)
         text = said.text
         # Ten characters a token is more than any text needs; the rest cannot be among the last tokens.
         before = self._context_ids(spoken(context[-10 * self._manifest.context_tokens :]).text)
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
         pieces = self._pieces(encoding, before)
         by_window = [self._run(piece.ids, role, before, deadline) for piece in pieces]
         scores = np.max(by_window, axis=0) if len(by_window) > 1 else by_window[0]
@@ -142,9 +143,19 @@ class Encoder:
 
     def plain_ids(self, text: str) -> list[int]:
         """The token ids of a normalised text, without markers; none where it has an emoji or an unknown word."""
-        said = spoken(text)
-        ids: list[int] = self._tokenizer.encode(said.text, add_special_tokens=False).ids
+        said, encoding = self._encoded(text)
+        ids: list[int] = encoding.ids
         return [] if said.text != text or self._unknown in ids else ids
+
+    def _encoded(self, text: str) -> tuple[Spoken, Any]:
+        """The text as it is said, and its tokens; those of the thread's last text are still there, so that what the
+        static tier does not settle is tokenised once."""
+        last = getattr(self._last, "found", None)
+        if last is None or last[0] != text:
+            said = spoken(text)
+            last = (text, said, self._tokenizer.encode(said.text, add_special_tokens=False))
+            self._last.found = last
+        return last[1], last[2]
 
     def _pieces(self, encoding: Any, before: list[int]) -> list[_Piece]:
         """The windows of an encoded text; each leaves room for the markers and the context."""

@@ -1,4 +1,4 @@
-"""The static tier: word vectors and a few sums that say, within 0.1 ms, that the encoder would find nothing.
+"""The static tier: word vectors and a few sums that say, for a tenth of its cost, that the encoder would find nothing.
 
 It was distilled from the encoder and knows one answer: that every category stays below a low ceiling. It never says how
 harmful a text is; whatever it is not sure of goes to the encoder.

@@ -5,13 +5,13 @@ the main text and adds `views`: other readings of it, decoded or unspaced. `sent
 cut long text. All are pure, total, and linear in the length of the text.
 """
 
-from .emoji import spoken
+from .emoji import Spoken, spoken
 from .fold import fold, hidden_runs
 from .offsets import Offsets, back
 from .split import sentences, windows
 from .views import MAX_HIDDEN_RUNS, MAX_VIEWS, View, find_views, hidden_views, is_plain
 
-__all__ = ["Normalised", "View", "normalise", "sentences", "spoken", "windows"]
+__all__ = ["Normalised", "Spoken", "View", "normalise", "sentences", "spoken", "windows"]
 
 _STEPS = (
     "nfkc",
