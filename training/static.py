@@ -319,27 +319,28 @@ def agreement(asked: Asked, bound: float) -> Agreement:
     return Agreement(len(asked.lessons), len(settled), sum(lesson.highest >= CEILING for lesson in settled))
 
 
-def add_static(
-    folder: Path, data: Path, *, dev: Path | None, own: int = OWN, epochs: int = EPOCHS
-) -> dict[str, Agreement]:
+def add_static(folder: Path, data: Path, *, dev: Path | None, own: int = OWN) -> dict[str, Agreement]:
     """Distils the tier of the encoder in `folder` and adds it to the manifest; its agreement on each source and set.
 
-    Where no bound keeps the promise, nothing is added.
+    Where no bound keeps the promise, or none of the texts is left below it less the margin, nothing is added.
     """
     encoder = Encoder(folder)
     lessons = taught(data, encoder, dev=dev, own=own)
     vocabulary = base_tokenizer().get_vocab_size()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / STATIC
-        write(distil(lessons, vocabulary, epochs=epochs), path, seen(lessons, vocabulary))
+        write(distil(lessons, vocabulary), path, seen(lessons, vocabulary))
         tier = StaticTier(path, _settings(0.0, {}))
         held = Asked.by(tier, [lesson for lesson in lessons if lesson.side == "bound"])
         found = bound_of(held)
         if found is None:
             return {}
         bound = round(found - MARGIN, 1)
+        settled = held.settled(bound)
+        if not settled:
+            return {}
         shutil.copy(path, folder / STATIC)
-    usual = np.mean([lesson.scores for lesson in held.settled(bound)], axis=0)
+    usual = np.mean([lesson.scores for lesson in settled], axis=0)
     scores = {head: round(float(value), 6) for head, value in zip(CATEGORIES, usual, strict=True)}
     agreements = _agreements(tier, bound, [lesson for lesson in lessons if lesson.side == "report"], dev, encoder)
     manifest = json.loads((folder / "model.json").read_text())
