@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from guard.errors import ConfigError
 
-__all__ = ["CacheSettings", "Limits", "ServerSettings", "Settings", "settings_from", "variables"]
+__all__ = ["CacheSettings", "JudgeSettings", "Limits", "ServerSettings", "Settings", "settings_from", "variables"]
 
 PACKAGED_POLICIES = Path(__file__).parent / "default_policies"
 
@@ -69,12 +69,38 @@ class CacheSettings(_Settings, frozen=True):
     """Redis that replicas share, such as `redis://host:6379/0`; in memory only when absent."""
 
 
+class JudgeSettings(_Settings, frozen=True):
+    """The judge: an instruct model behind an OpenAI-compatible server."""
+
+    url: str = ""
+    """Server of the judge, such as `http://vllm:8000/v1`; no judge when absent."""
+    model: str = ""
+    """Model of that server; `/v1/models` there lists them."""
+    key: str = ""
+    """API key for that server."""
+    api: Literal["completions", "chat", "decisions"] = "completions"
+    """Route that is asked: `completions` (exact with vLLM), `chat` (the server's own chat template), `decisions`."""
+    template: Literal["mistral", "chatml", "llama3", "gemma", "plain"] = "mistral"
+    """Chat template that `completions` writes around a prompt."""
+    format: Literal["instruct", "wildguard", "llama_guard"] = "instruct"
+    """Prompts: of any instruct model, or the own format of WildGuard or of Llama Guard 3."""
+    context_tokens: Annotated[int, Meta(ge=512)] = 4_096
+    """Tokens that the model reads at once; longer texts are read in overlapping windows."""
+    timeout_seconds: Annotated[float, Meta(gt=0.0)] = 30.0
+    """How long one call may take; a policy's `deadline_ms` holds as well."""
+    in_flight: Annotated[int, Meta(ge=1)] = 16
+    """Calls that may run at the same time."""
+    max_waiting: Annotated[int, Meta(ge=1)] = 1_024
+    """Texts that may wait for the judge; past that, requests are refused with 503."""
+
+
 class Settings(_Settings, frozen=True):
     """Everything that a deployment can set."""
 
     server: ServerSettings = ServerSettings()
     limits: Limits = Limits()
     cache: CacheSettings = CacheSettings()
+    judge: JudgeSettings = JudgeSettings()
     policies: Path = Path("policies")
     """Folder of the policies; `./policies` where there is one, else those that come with the package."""
     default_policy: str = "default"
@@ -104,10 +130,11 @@ _GROUPS: dict[str, type[_Settings]] = {
     "server": ServerSettings,
     "limits": Limits,
     "cache": CacheSettings,
+    "judge": JudgeSettings,
     "": Settings,
 }
 _NAMES = {("cache", "redis_url"): "GUARD_REDIS_URL"}
-_PREFIXES = {"server": "", "limits": "", "cache": "CACHE_", "": ""}
+_PREFIXES = {"server": "", "limits": "", "cache": "CACHE_", "judge": "JUDGE_", "": ""}
 
 
 def variables() -> dict[str, _Variable]:

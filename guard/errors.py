@@ -9,6 +9,7 @@
     ├── ModelError           the shipped encoder is missing, damaged or does not fit this version
     ├── ScreenFailed         the screen could not score a text
     ├── JudgeFailed          the judge could not answer, or not within the deadline
+    │   └── NoJudge          there is none, and only a judge can do what was asked
     ├── Overloaded           a queue is full; the client should come back later
     └── DatasetError         a file given to a command cannot be read or written
 
@@ -26,6 +27,7 @@ __all__ = [
     "JudgeFailed",
     "LimitExceeded",
     "ModelError",
+    "NoJudge",
     "Overloaded",
     "PolicyNotFound",
     "Problem",
@@ -98,6 +100,10 @@ class ScreenFailed(GuardError):
 
 class JudgeFailed(GuardError):
     """The judge could not answer, or not within the deadline."""
+
+
+class NoJudge(JudgeFailed):
+    """Only a judge can do what was asked, and none is configured."""
 
 
 class Overloaded(GuardError):

@@ -17,8 +17,9 @@ import msgspec
 from guard.cache import CacheKeyer, VerdictCache
 from guard.content import Content, Turn
 from guard.errors import JudgeFailed, ScreenFailed
-from guard.judge import Answer, Judge, Question
+from guard.judge import Answers, Inquiry, Judge, asking
 from guard.policy import Policy, decide, explain
+from guard.question import Choice
 from guard.screen import Material, Screen
 from guard.telemetry import Listener, ModerationDone, ModerationFailed
 from guard.text import normalise
@@ -124,8 +125,15 @@ class Moderator:
         self._listener.on_event(_event(moderation, contents, policy))
         return moderation
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the models: changes whenever the same text may get other scores."""
+        return self.screen.fingerprint if self.judge is None else f"{self.screen.fingerprint}+{self.judge.fingerprint}"
+
     async def close(self) -> None:
-        """Gives the cache's connections back."""
+        """Gives back what the judge and the cache hold."""
+        if self.judge is not None:
+            await self.judge.close()
         await self._cache.close()
 
     async def _assess(
@@ -161,26 +169,26 @@ class Moderator:
         deadline: float | None,
     ) -> list[Assessment]:
         """The assessments with the judge's probabilities in place of doubtful scores."""
-        questions = {}
+        inquiries: dict[int, Inquiry] = {}
         for index, (material, assessment) in enumerate(zip(materials, assessments, strict=True)):
             categories = _doubtful(assessment, policy, material.content, only)
             if categories:
-                questions[index] = Question(_as_read(material), policy, categories)
-        if not questions:
+                inquiries[index] = asking(policy, _as_read(material), categories)
+        if not inquiries:
             return assessments
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                answers = await judge.answer(list(questions.values()), deadline=deadline)
+                answers = await judge.answer(list(inquiries.values()), deadline=deadline)
         except (JudgeFailed, TimeoutError) as exc:
             error = str(exc) or "not within the policy's deadline"
-            self._listener.on_event(ModerationFailed(policy.name, "judge", error, len(questions)))
+            self._listener.on_event(ModerationFailed(policy.name, "judge", error, len(inquiries)))
             return [
-                msgspec.structs.replace(a, failures=(*a.failures, "judge")) if i in questions else a
+                msgspec.structs.replace(a, failures=(*a.failures, "judge")) if i in inquiries else a
                 for i, a in enumerate(assessments)
             ]
         settled = list(assessments)
-        for (index, question), answer in zip(questions.items(), answers, strict=True):
-            settled[index] = _settled(assessments[index], question, answer)
+        for (index, inquiry), told in zip(inquiries.items(), answers, strict=True):
+            settled[index] = _settled(assessments[index], inquiry, told)
         return settled
 
 
@@ -200,32 +208,45 @@ def _material(content: Content) -> Material:
 
 
 def _doubtful(assessment: Assessment, policy: Policy, content: Content, only: frozenset[str] | None) -> tuple[str, ...]:
-    """The categories that a judge should settle: in the doubtful band, or scored by nobody."""
+    """The categories that a judge should settle: in the doubtful band, or scored by nobody. In a language that the
+    screen was not made for every score is doubtful, where the category has a band at all."""
     names = []
     for category in policy.active(content.rail, only):
         score = assessment.scores.get(category.name)
-        if score is None or category.doubtful(score.value):
+        foreign = not assessment.language_supported and category.doubt is not None
+        if score is None or foreign or category.doubtful(score.value):
             names.append(category.name)
     return tuple(names)
 
 
 def _as_read(material: Material) -> Content:
-    """The content with its normalised text: the judge reads what the screen has read."""
-    return msgspec.structs.replace(material.content, text=material.normalised.text)
+    """The content as the screen has read it: its normalised text, and what is encoded or disguised in it."""
+    readings = [f"\n\nThe same text, {view.kind} undone:\n{view.text}" for view in material.normalised.views]
+    return msgspec.structs.replace(material.content, text="".join([material.normalised.text, *readings]))
 
 
-def _settled(assessment: Assessment, question: Question, answer: Answer) -> Assessment:
+def _settled(assessment: Assessment, inquiry: Inquiry, told: Answers) -> Assessment:
     """The judge's word replaces the screen's score; the screen's spans stay."""
     scores = dict(assessment.scores)
-    for name, probability in zip(question.categories, answer.probabilities, strict=True):
+    for name, probability in _by_category(inquiry, told).items():
         before = scores.get(name)
-        scores[name] = Score(probability, "judge", before.spans if before is not None else ())
+        scores[name] = Score(round(probability, 6), "judge", before.spans if before is not None else ())
     return msgspec.structs.replace(
         assessment,
         scores=scores,
-        judged=len(question.categories),
-        judge_tokens=answer.tokens,
+        judged=len(inquiry.questions),
+        judge_tokens=told.tokens,
     )
+
+
+def _by_category(inquiry: Inquiry, told: Answers) -> dict[str, float]:
+    first = inquiry.questions[0]
+    if isinstance(first, Choice):
+        options = [option.name for option in first.options]
+        reflected = dict(zip(options, told.answers[0].probabilities, strict=True))
+        return {category: reflected[category] for category in inquiry.categories}
+    found = [answer.probabilities[0] for answer in told.answers]
+    return dict(zip(inquiry.categories, found, strict=True))
 
 
 def _explained(verdict: Verdict, policy: Policy, assessment: Assessment, material: Material) -> Verdict:

@@ -3,6 +3,7 @@
 The API and the command line both start here; nothing else chooses an implementation.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 
@@ -14,6 +15,8 @@ from guard.cache.memory import MemoryCache
 from guard.cache.redis import RedisCache
 from guard.config import Settings
 from guard.errors import InvalidPolicy, Problem
+from guard.judge import Judge
+from guard.judge.rendering import WRAPPINGS
 from guard.moderator import Moderator
 from guard.policy import BookStatus, PatternNames, Policy, PolicyBook
 from guard.screen.encoder import Encoder
@@ -71,7 +74,7 @@ def build(settings: Settings) -> Service:
     tell(book.status)
     moderator = Moderator(
         screen=screen,
-        judge=None,
+        judge=_judge(settings),
         cache=_cache(settings, listener),
         secret=settings.cache_secret,
         listener=listener,
@@ -84,3 +87,26 @@ def _cache(settings: Settings, listener: Listener) -> VerdictCache:
     if kept.redis_url:
         return RedisCache(kept.redis_url, ttl=kept.ttl_seconds, entries=kept.entries, listener=listener)
     return MemoryCache(entries=kept.entries, ttl=kept.ttl_seconds)
+
+
+def _judge(settings: Settings) -> Judge | None:
+    asked = settings.judge
+    if not asked.url:
+        return None
+    from guard.judge.remote import RemoteJudge  # noqa: PLC0415 (a tenth of a second that only a judge needs)
+
+    # Whoever else uses that server cannot tell from its prefix cache what was asked here.
+    salt = hashlib.blake2b(b"judge", key=hashlib.blake2b(settings.cache_secret).digest(), digest_size=16).hexdigest()
+    return RemoteJudge(
+        asked.url,
+        model=asked.model,
+        key=asked.key,
+        api=asked.api,
+        form=asked.format,
+        wrapping=WRAPPINGS[asked.template],
+        timeout=asked.timeout_seconds,
+        in_flight=asked.in_flight,
+        waiting=asked.max_waiting,
+        context=asked.context_tokens,
+        salt=salt,
+    )

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from guard.errors import JudgeFailed
-from guard.judge import Answer, Question
+from guard.judge import Answers, Inquiry
 from guard.policy import Policy, PolicySpec
+from guard.question import Answer
 from guard.screen import Material
 from guard.telemetry import Event
 from guard.verdict import Assessment, Score
@@ -48,38 +49,41 @@ def a_policy(
 
 
 class ScriptedJudge:
-    """Answers each category with the probability that `answers` gives it, or by `answers(question)`.
+    """Answers each category with the probability that `answers` gives it, or by `answers(inquiry)`.
 
-    `fail` makes every call raise JudgeFailed, `delay` makes it slow. `asked` holds every question.
+    `fail` makes every call raise JudgeFailed, `delay` makes it slow. `asked` holds every inquiry.
     """
 
     def __init__(
         self,
-        answers: Mapping[str, float] | Callable[[Question], Answer],
+        answers: Mapping[str, float] | Callable[[Inquiry], Answers],
         *,
         fail: str | None = None,
         delay: float = 0.0,
     ) -> None:
         self.name = "scripted"
         self.fingerprint = "scripted-1"
-        self.asked: list[Question] = []
+        self.asked: list[Inquiry] = []
         self._answers = answers
         self._fail = fail
         self._delay = delay
 
-    async def answer(self, questions: Sequence[Question], *, deadline: float | None) -> list[Answer]:
+    async def answer(self, inquiries: Sequence[Inquiry], *, deadline: float | None) -> list[Answers]:
         """See `Judge.answer`."""
-        self.asked += questions
+        self.asked += inquiries
         await asyncio.sleep(self._delay)
         if self._fail is not None:
             raise JudgeFailed(self._fail)
-        return [self._one(question) for question in questions]
+        return [self._one(inquiry) for inquiry in inquiries]
 
-    def _one(self, question: Question) -> Answer:
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    def _one(self, inquiry: Inquiry) -> Answers:
         if callable(self._answers):
-            return self._answers(question)
-        scripted = self._answers
-        return Answer(tuple([scripted[name] for name in question.categories]), tokens=10)
+            return self._answers(inquiry)
+        found = [self._answers[name] for name in inquiry.categories]
+        return Answers(tuple([Answer((value, 1.0 - value)) for value in found]), tokens=10)
 
 
 class FixedScreen:

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.doubles import JudgeServer, running_judge_server
+
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
 
@@ -94,7 +96,21 @@ def server() -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start_server() -> Callable[..., "contextmanager[Server]"]:
     """For tests that need a server with settings of their own."""
     return serving
+
+
+@pytest.fixture
+def judge_server() -> Iterator[JudgeServer]:
+    """A judge's server that only this test asks."""
+    with running_judge_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def module_judge_server() -> Iterator[JudgeServer]:
+    """A judge's server for the tests of a module."""
+    with running_judge_server() as running:
+        yield running

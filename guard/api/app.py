@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from litestar import Litestar
 from litestar.datastructures import State
 
-from guard.api import moderate, openapi, operations, policies
+from guard.api import decisions, moderate, openapi, operations, policies
 from guard.api.errors import EXCEPTION_HANDLERS
 from guard.api.observe import Observed
 from guard.service import Service
@@ -18,7 +18,12 @@ __all__ = ["create_app"]
 def create_app(service: Service) -> Observed:
     """The ASGI application that serves `service`."""
     app = Litestar(
-        route_handlers=[moderate.router(service), policies.router(service), operations.router(service)],
+        route_handlers=[
+            moderate.router(service),
+            decisions.router(service),
+            policies.router(service),
+            operations.router(service),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=service.settings.limits.max_body_bytes,
         openapi_config=openapi.config(),

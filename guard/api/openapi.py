@@ -32,10 +32,27 @@ _ERRORS = {
     404: "No such policy",
     413: "The body is too large",
     422: "The body has another shape, exceeds a limit, or cannot be moderated",
-    503: "Too busy: come back after the seconds of `Retry-After`",
+    503: "Too busy: come back after the seconds of `Retry-After`; or what is needed is not there",
 }
 
 EXAMPLES: dict[str, dict[str, Example | Reference]] = {
+    "DecisionRequest": {
+        "questions": Example(
+            summary="Two questions about one text",
+            value={
+                "input": "My parcel never came and your bot keeps sending me in circles. Last chance.",
+                "questions": [
+                    {"type": "predicate", "name": "angry", "instructions": "The customer is angry."},
+                    {
+                        "type": "choice",
+                        "name": "topic",
+                        "instructions": "What is the message about?",
+                        "choices": [{"value": "delivery"}, {"value": "billing"}, {"value": "other"}],
+                    },
+                ],
+            },
+        )
+    },
     "ModerateRequest": {
         "text": Example(summary="One text", value={"input": "How do I kill a Linux process?"}),
         "texts": Example(
@@ -88,16 +105,24 @@ _described = _Described()
 
 
 def described(
-    answer: Any, *, body: Any = None, text: str = "The answer", errors: tuple[int, ...] = ()
+    answer: Any,
+    *,
+    body: Any = None,
+    text: str = "The answer",
+    errors: tuple[int, ...] = (),
+    error: Any = ProblemDetails,
 ) -> type[Operation]:
-    """An operation class for a handler that reads `body`, answers `answer`, or fails with `errors`."""
+    """An operation class for a handler that reads `body`, answers `answer`, or fails with `errors`.
+
+    `error` is the body of a failure: problem details, or a dialect's own.
+    """
     content = _described.media(answer)
     responses: dict[str, OpenAPIResponse | Reference] = {
         "200": OpenAPIResponse(description=text, content={"application/json": content})
     }
     for status in errors:
-        media = OpenAPIMediaType(schema=Reference(ref=_REF.format(name=ProblemDetails.__name__)))
-        responses[str(status)] = OpenAPIResponse(description=_ERRORS[status], content={MEDIA_TYPE: media})
+        kind = MEDIA_TYPE if error is ProblemDetails else "application/json"
+        responses[str(status)] = OpenAPIResponse(description=_ERRORS[status], content={kind: _described.media(error)})
     read = None
     if body is not None:
         read = RequestBody(required=True, content={"application/json": _described.media(body)})

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import rich_click as click
@@ -11,6 +12,10 @@ import rich_click as click
 from guard.cli import policies_option, quiet_service
 from guard.content import Content, Rail
 from guard.verdict import Action, Verdict
+
+if TYPE_CHECKING:
+    from guard.moderator import Moderator
+    from guard.policy import Policy
 
 __all__ = ["command"]
 
@@ -42,13 +47,20 @@ def command(
 
     service, policy = quiet_service(policies, name)
     content = Content.of(text, rail=Rail(rail))
-    verdict = asyncio.run(service.moderator.moderate([content], policy)).verdicts[0]
+    verdict = asyncio.run(_verdict(service.moderator, content, policy))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(verdict), indent=2).decode())
     else:
         _show(verdict, policy.name)
     if fail_on is not None and Action.of(verdict.action) >= Action.of(fail_on):
         sys.exit(1)
+
+
+async def _verdict(moderator: "Moderator", content: Content, policy: "Policy") -> Verdict:
+    try:
+        return (await moderator.moderate([content], policy)).verdicts[0]
+    finally:
+        await moderator.close()
 
 
 _COLOURS = {"allow": "green", "flag": "yellow", "redact": "cyan", "review": "magenta", "block": "red"}

@@ -18,7 +18,7 @@ from guard.policy.schema import Maps
 
 if TYPE_CHECKING:
     from guard.policy import Policy
-    from guard.regress.evaluate import Evaluation, Report
+    from guard.regress.evaluate import Evaluation
     from guard.verdict import Verdict
 
 __all__ = ["command"]
@@ -39,6 +39,7 @@ __all__ = ["command"]
 @click.option("--rail", type=click.Choice([rail.value for rail in Rail]), help="Rail of every row [by the row's role].")
 @click.option("--limit", type=click.IntRange(1), help="Read at most so many rows of each data set.")
 @click.option("--rounds", type=click.IntRange(20), default=500, show_default=True, help="Resamples for the intervals.")
+@click.option("--cascade", is_flag=True, help="Also by the screen alone and the judge alone: what is saved and lost.")
 @click.option("--json", "as_json", type=click.Path(path_type=Path, dir_okay=False), help="Also write a JSON report.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the Markdown report.")
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
@@ -53,6 +54,7 @@ def command(
     rail: str | None,
     limit: int | None,
     rounds: int,
+    cascade: bool,
     as_json: Path | None,
     output: Path | None,
     quiet: bool,
@@ -61,10 +63,12 @@ def command(
 
     DATASET is a file of rows (.jsonl, .jsonl.gz, .csv, .parquet) or a folder of such files. A row has `text`, and
     `flagged` (1 or 0) or `labels` ({"hate": 1, "violence": 0}; an absent label was not annotated) or both; `role`
-    and `context` are read where it has them.
+    and `context` are read where it has them. With --cascade every row is read three times, and the judge is asked
+    about every category of every row once.
     """
-    from guard.regress.evaluate import Evaluation, label_names
-    from guard.regress.report import markdown
+    from guard.regress.cascade import CASCADE, CascadeReport, Tally, Way, compared, ways
+    from guard.regress.evaluate import Evaluation, Report, label_names
+    from guard.regress.report import cascade_markdown, markdown
 
     service, policy = quiet_service(policies, name)
     names = label_names(policy, dict(map(_pair, labels)), taxonomy)
@@ -73,24 +77,38 @@ def command(
     for path in filter(None, (as_json, output)):
         if not path.parent.is_dir():
             raise DatasetError(f"{path}: there is no folder {path.parent}")
+
+    def measured(path: Path, way: Way) -> Report:
+        evaluation = Evaluation(_name(path), way.policy, screen=way.moderator.screen.name, names=names, over=chosen)
+        rows = itertools.islice(read_rows(path), limit)
+        task = f"measuring {path.name}" + (f", {way.name}" if cascade else "")
+        with progress(task, total=limit or count_rows(path), quiet=quiet) as advance:
+            asyncio.run(_add(evaluation, scan(way.moderator, way.policy, rows, field=field, rail=rail), advance))
+        return evaluation.report(rounds=rounds)
+
     reports: list[Report] = []
+    cascades: list[CascadeReport] = []
+    texts: list[str] = []
     failed: list[DatasetError] = []
     for path in _files(datasets):
-        evaluation = Evaluation(_name(path), policy, screen=service.moderator.screen.name, names=names, over=chosen)
-        rows = itertools.islice(read_rows(path), limit)
-        with progress(f"measuring {path.name}", total=limit or count_rows(path), quiet=quiet) as advance:
-            asyncio.run(_add(evaluation, scan(service.moderator, policy, rows, field=field, rail=rail), advance))
+        taken = ways(service.moderator, policy) if cascade else (Way(CASCADE, service.moderator, policy, Tally()),)
         try:
-            reports.append(evaluation.report(rounds=rounds))
+            found = {way.name: (measured(path, way), way.tally) for way in taken}
         except DatasetError as exc:
             # The other sets are measured all the same.
             failed.append(exc)
             continue
-        click.echo(markdown(reports[-1]))
+        reports.append(found[CASCADE][0])
+        texts.append(markdown(reports[-1]))
+        if cascade:
+            cascades.append(compared(found))
+            texts[-1] += "\n" + cascade_markdown(cascades[-1])
+        click.echo(texts[-1])
     if output is not None:
-        output.write_text("\n".join(markdown(report) for report in reports), encoding="utf-8")
+        output.write_text("\n".join(texts), encoding="utf-8")
     if as_json is not None:
-        as_json.write_bytes(msgspec.json.format(msgspec.json.encode(reports), indent=1) + b"\n")
+        value: object = {"reports": reports, "cascades": cascades} if cascade else reports
+        as_json.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
     if failed:
         raise DatasetError("\n".join(map(str, failed)))
 

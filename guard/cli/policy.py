@@ -7,7 +7,10 @@ import msgspec
 import rich_click as click
 
 from guard.cli import policies_option
-from guard.errors import InvalidPolicy
+from guard.content import Content, Rail
+from guard.errors import ConfigError, InvalidPolicy
+from guard.judge import asking
+from guard.judge.rendering import FORMATS, WRAPPINGS, Format, Prompt, prompts
 from guard.policy import Policy
 
 __all__ = ["command"]
@@ -81,6 +84,67 @@ def show(name: str, policies: Path | None, as_json: bool) -> None:
     import yaml
 
     click.echo(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=100).rstrip())
+
+
+@command.command("show-prompt")
+@click.argument("name")
+@policies_option
+@click.option("--text", default="The text to judge stands here.", help="The text to put in.")
+@click.option("--rail", type=click.Choice([rail.value for rail in Rail]), default="input", show_default=True)
+@click.option("--category", help="The category that is asked about [the first].")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="instruct", show_default=True)
+@click.option("--template", type=click.Choice(list(WRAPPINGS)), default="mistral", show_default=True)
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The model's tokenizer.json: shows the token ids too, and the label's.",
+)
+def show_prompt(
+    name: str,
+    policies: Path | None,
+    text: str,
+    rail: str,
+    category: str | None,
+    form: Format,
+    template: str,
+    tokenizer: Path | None,
+) -> None:
+    """Show what a judge reads under policy NAME: the prompt to the letter, and the labels of its answer."""
+    from guard.text import normalise
+
+    loaded = _load(policies)
+    if name not in loaded:
+        raise click.UsageError(f"no policy `{name}`; there is: {', '.join(loaded)}")
+    policy = loaded[name]
+    active = [found.name for found in policy.active(Rail(rail))]
+    asked = category or active[0]
+    if asked not in active:
+        raise click.UsageError(
+            f"--category: `{name}` does not check `{asked}` on this rail; it has: {', '.join(active)}"
+        )
+    content = Content.of(normalise(text).text, rail=Rail(rail))
+    inquiry = asking(policy, content, (asked,))
+    for prompt in prompts(inquiry, form, WRAPPINGS[template], context=4_096):
+        click.echo(prompt.shared + prompt.text + prompt.ask)
+        click.echo(f"\nlabels: {', '.join(map(repr, prompt.labels))}", err=True)
+        if tokenizer is not None:
+            _show_tokens(tokenizer, prompt)
+
+
+def _show_tokens(path: Path, prompt: Prompt) -> None:
+    """The ids of the prompt, part by part, and of each label."""
+    from tokenizers import Tokenizer
+
+    try:
+        model = Tokenizer.from_file(str(path))
+    except Exception as exc:
+        raise ConfigError(f"--tokenizer: {path} is no tokenizer.json ({exc})") from exc
+    whole = model.encode(prompt.shared + prompt.text + prompt.ask).ids
+    click.echo(f"{len(whole)} tokens: {' '.join(map(str, whole))}")
+    for label in prompt.labels:
+        ids = model.encode(prompt.shared + prompt.text + prompt.ask + label).ids
+        one = len(ids) == len(whole) + 1 and ids[: len(whole)] == whole
+        click.echo(f"label {label!r}: {ids[-1] if one else 'not one token after this template'}")
 
 
 def _load(folder: Path | None) -> dict[str, Policy]:

@@ -83,7 +83,7 @@ def command(
         raise DatasetError(f"{output} is the input itself; give another file to write")
     service, policy = quiet_service(policies, name)
     partial = output.with_name(output.name + ".partial")
-    job = _job(source, policy, service.moderator.screen.fingerprint, field, rail)
+    job = _job(source, policy, service.moderator.fingerprint, field, rail)
     done = _prepare(output, partial, job, overwrite=overwrite)
     rows = itertools.islice(read_rows(source), done, None)
     with (
@@ -114,16 +114,20 @@ async def scan(
 ) -> AsyncIterator[tuple[dict[str, Any], Verdict | None]]:
     """Every row with `result` (or `error`) added, in order, and its verdict."""
     waiting: deque[asyncio.Task[list[tuple[dict[str, Any], Verdict | None]]]] = deque()
-    for batch in batched(rows, BATCH):
-        waiting.append(asyncio.create_task(_moderated(moderator, policy, batch, field, rail)))
-        # A started call reaches the encoder's queue before the next batch is read.
-        await asyncio.sleep(0)
-        if len(waiting) == AHEAD:
+    try:
+        for batch in batched(rows, BATCH):
+            waiting.append(asyncio.create_task(_moderated(moderator, policy, batch, field, rail)))
+            # A started call reaches the encoder's queue before the next batch is read.
+            await asyncio.sleep(0)
+            if len(waiting) == AHEAD:
+                for item in await waiting.popleft():
+                    yield item
+        while waiting:
             for item in await waiting.popleft():
                 yield item
-    while waiting:
-        for item in await waiting.popleft():
-            yield item
+    finally:
+        if moderator.judge is not None:
+            await moderator.judge.close()
 
 
 async def _moderated(

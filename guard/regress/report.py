@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping
 
 from guard.metrics import Interval
+from guard.regress.cascade import CascadeReport, WayFigures
 from guard.regress.evaluate import Figures, Report
 
-__all__ = ["markdown"]
+__all__ = ["cascade_markdown", "markdown"]
 
 _COLUMNS: Mapping[str, str] = {
     "auprc": "AUPRC",
@@ -38,6 +39,29 @@ def markdown(report: Report) -> str:
     if report.binary.rows:
         lines += ["", f"Harmful or not: the highest score among {', '.join(report.deciding)}."]
     return "\n".join(lines) + "\n"
+
+
+def cascade_markdown(report: CascadeReport) -> str:
+    """A table of the ways to a verdict, and what the cascade saved and lost."""
+    lines = [
+        f"## {report.dataset}: the cascade",
+        "",
+        "| harmful or not | AUPRC | F1 | recall | FPR | questions to the judge | per 1,000 rows | its tokens |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        *map(_way, report.ways),
+        "",
+        f"Against the judge alone the cascade saved {report.questions_saved:.1%} of the questions and "
+        f"{report.tokens_saved:.1%} of the tokens, and lost {100 * report.auprc_lost:.1f} points of AUPRC and "
+        f"{100 * report.f1_lost:.1f} of F1.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _way(found: WayFigures) -> str:
+    figures = [found.binary.auprc, found.binary.f1, found.binary.recall, found.binary.false_positive_rate]
+    rate = 1_000 * found.questions / found.rows if found.rows else 0.0
+    cells = [*map(_cell, figures), f"{found.questions:,}", f"{rate:,.0f}", f"{found.tokens:,}"]
+    return f"| {found.way} | {' | '.join(cells)} |"
 
 
 def _summary(report: Report) -> str:

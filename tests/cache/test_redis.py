@@ -10,9 +10,10 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from guard.breaker import Breaker
 from guard.cache import CacheKeyer
 from guard.cache.codec import encode
-from guard.cache.redis import Breaker, RedisCache
+from guard.cache.redis import RedisCache
 from guard.content import Content
 from guard.errors import ConfigError
 from guard.telemetry import CacheFailed, CacheStateChanged, Listeners, LogListener, PrometheusListener

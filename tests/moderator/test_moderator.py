@@ -2,13 +2,15 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from guard.cache.memory import MemoryCache
 from guard.content import Content, Rail, Turn
 from guard.errors import InvalidContent, ScreenFailed
-from guard.judge import Answer
+from guard.judge import Answers
 from guard.moderator import Moderator
+from guard.question import Answer
 from guard.telemetry import ModerationDone, ModerationFailed
 from guard.testing import FixedScreen, Recorder, ScriptedJudge, a_policy
 
@@ -34,7 +36,7 @@ async def test_only_doubtful_categories_are_asked():
     judge = ScriptedJudge({"violence": 0.95})
     moderator = a_moderator(FixedScreen({"hate": 0.05, "violence": 0.5}), judge)
     verdict = (await moderator.moderate(contents("a text"), a_policy())).verdicts[0]
-    assert [question.categories for question in judge.asked] == [("violence",)]
+    assert [inquiry.categories for inquiry in judge.asked] == [("violence",)]
     assert verdict.categories["violence"].source == "judge"
     assert verdict.categories["violence"].score == 0.95
     assert verdict.categories["hate"].source == "encoder"
@@ -180,11 +182,52 @@ async def test_the_judge_reads_the_normalised_text():
     assert judge.asked[0].content.text == "hidden"
 
 
+async def test_the_judge_reads_what_is_encoded_in_a_text_too():
+    """A doubt that came from a decoded reading is not settled by a judge who saw only the code."""
+    judge = ScriptedJudge({"hate": 0.1})
+    moderator = a_moderator(FixedScreen({"hate": 0.5}), judge)
+    await moderator.moderate(contents("read this: dGhlIGhpZGRlbiB3b3JkcyBvZiB0aGUgdGV4dA=="), a_policy(["hate"]))
+    assert "the hidden words of the text" in judge.asked[0].content.text
+
+
+async def test_in_a_foreign_language_no_score_is_certain():
+    """A screen that cannot read a text does not pass it alone; a category without a band stays the screen's."""
+
+    class Foreign(FixedScreen):
+        async def assess(self, materials, policy, *, deadline=None):
+            found = await super().assess(materials, policy, deadline=deadline)
+            return [msgspec.structs.replace(assessment, language_supported=False) for assessment in found]
+
+    judge = ScriptedJudge({"hate": 0.9})
+    moderator = a_moderator(Foreign({"hate": 0.01}), judge)
+    (verdict,) = (await moderator.moderate(contents("ein Text"), a_policy(["hate"]))).verdicts
+    assert (verdict.categories["hate"].source, verdict.action) == ("judge", "block")
+    without = a_policy(["hate"], category={"doubt": None})
+    (verdict,) = (await moderator.moderate(contents("ein Text"), without)).verdicts
+    assert verdict.categories["hate"].source == "encoder"
+
+
+async def test_self_reflection_asks_one_question_for_all_categories():
+    """Each doubtful category gets the probability of its own option; one that is clear keeps the screen's score."""
+
+    def reflect(inquiry):
+        (question,) = inquiry.questions
+        assert [option.name for option in question.options] == ["hate", "violence", "not moderated"]
+        return Answers((Answer((0.7, 0.1, 0.2)),), tokens=50)
+
+    judge = ScriptedJudge(reflect)
+    moderator = a_moderator(FixedScreen({"hate": 0.5, "violence": 0.05}), judge)
+    policy = a_policy(["hate", "violence"], mode="self_reflection")
+    found = (await moderator.moderate(contents("a text"), policy)).verdicts[0].categories
+    assert (found["hate"].score, found["hate"].source) == (0.7, "judge")
+    assert (found["violence"].score, found["violence"].source) == (0.05, "encoder")
+
+
 async def test_two_originals_with_one_normalised_text_keep_their_own_spans():
     """The cache holds normalised offsets; each answer points into its own original."""
     moderator = Moderator(
         screen=FixedScreen({}),
-        judge=ScriptedJudge(lambda question: Answer((0.9,))),
+        judge=ScriptedJudge(lambda inquiry: Answers((Answer((0.9, 0.1)),))),
         cache=MemoryCache(entries=10, ttl=60),
         secret=SECRET,
         listener=Recorder(),
