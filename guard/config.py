@@ -70,8 +70,10 @@ class CacheSettings(_Settings, frozen=True):
 
 
 class JudgeSettings(_Settings, frozen=True):
-    """The judge: an instruct model behind an OpenAI-compatible server."""
+    """The judge: an instruct model on this machine, or behind an OpenAI-compatible server."""
 
+    local: str = ""
+    """Mistral-7B for this machine: a folder, or a name on Hugging Face's hub; no local judge when absent."""
     url: str = ""
     """Server of the judge, such as `http://vllm:8000/v1`; no judge when absent."""
     model: str = ""
@@ -83,7 +85,7 @@ class JudgeSettings(_Settings, frozen=True):
     template: Literal["mistral", "chatml", "llama3", "gemma", "plain"] = "mistral"
     """Chat template that `completions` writes around a prompt."""
     format: Literal["instruct", "wildguard", "llama_guard"] = "instruct"
-    """Prompts: of any instruct model, or the own format of WildGuard or of Llama Guard 3."""
+    """Prompts: of any instruct model, or the own format of WildGuard or of Llama Guard 3; also for a local judge."""
     context_tokens: Annotated[int, Meta(ge=512)] = 4_096
     """Tokens that the model reads at once; longer texts are read in overlapping windows."""
     timeout_seconds: Annotated[float, Meta(gt=0.0)] = 30.0
@@ -92,6 +94,10 @@ class JudgeSettings(_Settings, frozen=True):
     """Calls that may run at the same time."""
     max_waiting: Annotated[int, Meta(ge=1)] = 1_024
     """Texts that may wait for the judge; past that, requests are refused with 503."""
+
+    def __post_init__(self) -> None:
+        if self.local and self.url:
+            raise ValueError("GUARD_JUDGE and GUARD_JUDGE_URL: there is one judge; give one of the two")
 
 
 class Settings(_Settings, frozen=True):
@@ -133,7 +139,7 @@ _GROUPS: dict[str, type[_Settings]] = {
     "judge": JudgeSettings,
     "": Settings,
 }
-_NAMES = {("cache", "redis_url"): "GUARD_REDIS_URL"}
+_NAMES = {("cache", "redis_url"): "GUARD_REDIS_URL", ("judge", "local"): "GUARD_JUDGE"}
 _PREFIXES = {"server": "", "limits": "", "cache": "CACHE_", "judge": "JUDGE_", "": ""}
 
 

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from guard.cache import VerdictCache
 from guard.cache.memory import MemoryCache
 from guard.cache.redis import RedisCache
-from guard.config import Settings
-from guard.errors import InvalidPolicy, Problem
+from guard.config import JudgeSettings, Settings
+from guard.errors import ConfigError, InvalidPolicy, Problem
 from guard.judge import Judge
 from guard.judge.rendering import WRAPPINGS
 from guard.moderator import Moderator
@@ -90,10 +90,13 @@ def _cache(settings: Settings, listener: Listener) -> VerdictCache:
 
 
 def _judge(settings: Settings) -> Judge | None:
+    """The judge that the settings ask for; its own runtime is imported only for it."""
     asked = settings.judge
+    if asked.local:
+        return _local_judge(asked)
     if not asked.url:
         return None
-    from guard.judge.remote import RemoteJudge  # noqa: PLC0415 (a tenth of a second that only a judge needs)
+    from guard.judge.remote import RemoteJudge  # noqa: PLC0415
 
     # Whoever else uses that server cannot tell from its prefix cache what was asked here.
     salt = hashlib.blake2b(b"judge", key=hashlib.blake2b(settings.cache_secret).digest(), digest_size=16).hexdigest()
@@ -110,3 +113,13 @@ def _judge(settings: Settings) -> Judge | None:
         context=asked.context_tokens,
         salt=salt,
     )
+
+
+def _local_judge(asked: JudgeSettings) -> Judge:
+    try:
+        from guard.judge.local import LocalJudge  # noqa: PLC0415
+    except ImportError as exc:
+        raise ConfigError(
+            f"GUARD_JUDGE needs a package that is not installed ({exc.name}): pip install 'guard-moderation[judge]'"
+        ) from exc
+    return LocalJudge(asked.local, form=asked.format, context=asked.context_tokens, waiting=asked.max_waiting)

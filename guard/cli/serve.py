@@ -18,10 +18,16 @@ __all__ = ["command"]
 @click.option("--host", help="Address to listen on [GUARD_HOST; 127.0.0.1].")
 @click.option("--port", type=int, help="Port to listen on [GUARD_PORT; 8000].")
 @policies_option
+@click.option("--judge", help="Mistral-7B for this machine: a folder, or a name on the hub [GUARD_JUDGE].")
 @click.option("--log-format", type=click.Choice(["json", "text"]), help="Form of the log [GUARD_LOG_FORMAT; json].")
 @click.option("--log-level", help="Least severe event in the log [GUARD_LOG_LEVEL; info].")
 def command(
-    host: str | None, port: int | None, policies: Path | None, log_format: str | None, log_level: str | None
+    host: str | None,
+    port: int | None,
+    policies: Path | None,
+    judge: str | None,
+    log_format: str | None,
+    log_level: str | None,
 ) -> None:
     """Serve POST /moderate and its companions over HTTP.
 
@@ -36,7 +42,9 @@ def command(
     from guard.service import build
     from guard.telemetry import configure_logging
 
-    settings = settings_from(host=host, port=port, policies=policies, log_format=log_format, log_level=log_level)
+    settings = settings_from(
+        host=host, port=port, policies=policies, judge=judge, log_format=log_format, log_level=log_level
+    )
     server_settings = settings.server
     configure_logging(level=server_settings.log_level, form=server_settings.log_format)
     service = build(settings)
@@ -65,6 +73,7 @@ def command(
                     url=f"http://{bound[0]}:{bound[1]}",
                     policies=[policy.name for policy in service.book],
                     screen=service.moderator.screen.name,
+                    judge=service.moderator.judge.name if service.moderator.judge is not None else None,
                     seconds=round(time.perf_counter() - started, 2),
                 )
                 # What was loaded stays for good: it need not be walked by every collection.
