@@ -208,13 +208,13 @@ def _material(content: Content) -> Material:
 
 
 def _doubtful(assessment: Assessment, policy: Policy, content: Content, only: frozenset[str] | None) -> tuple[str, ...]:
-    """The categories that a judge should settle: in the doubtful band, or scored by nobody. In a language that the
-    screen was not made for every score is doubtful, where the category has a band at all."""
+    """The categories that a judge should settle: in the doubtful band, or scored by examples or by nobody. In a
+    language that the screen was not made for every score is doubtful, where the category has a band at all."""
     names = []
     for category in policy.active(content.rail, only):
         score = assessment.scores.get(category.name)
         foreign = not assessment.language_supported and category.doubt is not None
-        if score is None or foreign or category.doubtful(score.value):
+        if score is None or score.source == "examples" or foreign or category.doubtful(score.value):
             names.append(category.name)
     return tuple(names)
 

@@ -53,9 +53,10 @@ class Action(IntEnum):
 
 _ACTIONS: dict[str, Action] = {action.word: action for action in Action}
 
-Source = Literal["none", "static", "encoder", "terms", "patterns", "judge"]
+Source = Literal["none", "static", "encoder", "examples", "terms", "patterns", "judge"]
 """Who gave a score. ``none``: nobody can score this category here (a custom one without a judge).
-``static``: the static tier, which says of all categories together that they are low; the value is their usual one."""
+``static``: the static tier, which says of all categories together that they are low; the value is their usual one.
+``examples``: how near the text is to the policy's own examples; what a custom category has without a judge."""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):

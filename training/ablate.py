@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, required=True, help="folder of the measuring sets")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"), help="one JSON file for each variant")
     parser.add_argument("--start", type=Path, help="folder of a finished run whose weights every variant continues")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens of padded batches in one variant's training")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -217,7 +218,8 @@ def main() -> None:
     for name in names:
         folder = options.out / name
         folder.mkdir(parents=True, exist_ok=True)
-        figures = run(VARIANTS[name], sides[VARIANTS[name].judging].train, held, found, folder, start=options.start)
+        train = sides[VARIANTS[name].judging].train
+        figures = run(VARIANTS[name], train, held, found, folder, start=options.start, tokens=options.tokens)
         (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
         print(name, json.dumps({key: round(value, 4) for key, value in figures.items()}), flush=True)
     done = {name: options.out / name / "figures.json" for name in VARIANTS}
@@ -234,6 +236,7 @@ def run(
     folder: Path,
     *,
     start: Path | None,
+    tokens: int = TOKENS,
 ) -> dict[str, float]:
     """Trains one variant, from the base or from `start`, or takes its weights from `folder`, and measures it."""
     heads = read_run(start).heads if start else heads_with_labels(train)
@@ -241,7 +244,7 @@ def run(
     objective = replace(Recipe().objective, **variant.objective)  # type: ignore[arg-type]
     recipe = replace(
         Recipe(),
-        **{"epochs": 1, "objective": objective, "most_steps": TOKENS // plan.budget}
+        **{"epochs": 1, "objective": objective, "most_steps": tokens // plan.budget}
         | (CONTINUED if start else {})
         | dict(variant.recipe),
     )  # type: ignore[arg-type]

@@ -156,8 +156,9 @@ texts whose `hate` reaches the default policy's threshold, and the mean score.
 
 def _trained(manifest: Mapping[str, Mapping[str, object]]) -> str:
     trained = manifest["trained"]
+    mean = f"the mean of {trained['members']} runs, the last with " if trained["members"] != 1 else ""
     return (
-        f"Trained on {trained['date']}: {trained['steps']:,} steps, {trained['rows']:,} rows seen, seed "
+        f"Trained on {trained['date']}: {mean}{trained['steps']:,} steps, {trained['rows']:,} rows seen, seed "
         f"{trained['seed']}; `training/README.md` has the recipe."
     )
 

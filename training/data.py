@@ -3,7 +3,7 @@
 import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -126,8 +126,9 @@ def examples(rows: Iterable[Row], *, judging: bool = True) -> Iterator[Example]:
             yield Example(text, row.role, row.context or "", target, group, row.source, share.times, share.in_context)
 
 
-def synthetic_examples(*, seed: int = 0) -> list[Example]:
-    """Our own rows, grouped by family, so that a template never stands on both sides of the split.
+def synthetic_examples(*, seed: int = 0, without: Collection[str] = ()) -> list[Example]:
+    """Our own rows, grouped by family, so that a template never stands on both sides of the split; those of the
+    template files in `without` are left out.
 
     Families of many alike rows are shown less often than those that were written line by line.
     """
@@ -143,7 +144,7 @@ def synthetic_examples(*, seed: int = 0) -> list[Example]:
             SYNTHETIC,
             LINE_TIMES if row.by_hand else TEMPLATE_TIMES,
         )
-        for row in rows(seed=seed)
+        for row in rows(seed=seed, without=without)
     ]
 
 

@@ -1,6 +1,7 @@
 """From trained weights to the shipped graph: ONNX, int8, one unpadded text per call.
 
-The graph has no mask: `input_ids` and `token_type_ids`, int64 [1, n], give `logits`, float32 [1, heads].
+The graph has no mask: `input_ids` and `token_type_ids`, int64 [1, n], give `logits`, float32 [1, heads], and
+`embedding`, float32 [1, 768] (`Encoder.with_embedding`).
 Matrices become int8 with one scale for each output channel (onnxruntime's dynamic quantisation); the word
 embeddings become int8 with one scale for each word, because one scale for all words would be that of the
 largest entry of 30,000 rows.
@@ -15,6 +16,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor, nn
 
 from training.batches import base_tokenizer
 from training.model import Encoder
@@ -34,17 +36,28 @@ def export(model: Encoder, folder: Path) -> None:
     write_tokenizer(folder / "tokenizer.json")
 
 
+class _Exported(nn.Module):
+    """The network with both of its outputs."""
+
+    def __init__(self, model: Encoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.with_embedding(input_ids, token_type_ids)
+
+
 def write_float(model: Encoder, path: Path) -> None:
     """The float32 graph, by the legacy exporter: its MatMuls are the ones that quantise fastest."""
-    model = model.eval().float()
+    exported = _Exported(model.eval().float())
     ids = torch.tensor([[101, 1, 2023, 2003, 1037, 3231, 102]])
     types = torch.tensor([[0, 0, 0, 0, 0, 1, 1]])
     torch.onnx.export(
-        model,
+        exported,
         (ids, types),
         str(path),
         input_names=["input_ids", "token_type_ids"],
-        output_names=["logits"],
+        output_names=["logits", "embedding"],
         dynamic_axes={"input_ids": {1: "tokens"}, "token_type_ids": {1: "tokens"}},
         opset_version=OPSET,
         do_constant_folding=True,

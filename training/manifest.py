@@ -19,8 +19,9 @@ FILES = ("encoder.onnx", "tokenizer.json")
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How the weights came to be."""
+    """How the weights came to be: the mean of so many members, each with this seed; rows and steps of the last."""
 
+    members: int
     seed: int
     rows: int
     steps: int

@@ -20,6 +20,9 @@ CLS, SEP = 101, 102
 ROLES = {"unknown": 1, "comment": 2, "user": 3, "assistant": 4}
 """Reserved entries of BERT's vocabulary ([unused0] … [unused3]) tell who wrote the text."""
 
+EMBEDDING_LAYER = 4
+"""The layer whose states are the second half of a text's embedding."""
+
 
 def base_folder() -> Path:
     """Where the package with the base weights keeps them."""
@@ -101,18 +104,40 @@ class Encoder(nn.Module):
         return model
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        places = torch.arange(input_ids.shape[1], device=input_ids.device)
-        x = self.norm(self.words(input_ids) + self.places(places) + self.types(token_type_ids))
-        bias = None if mask is None else ((1.0 - mask.to(x.dtype)) * -1e4)[:, None, None, :]
-        for layer in self.layers:
-            x = layer(x, bias)
-        # The mean is over the text alone: type 0, padding and context left out.
-        weight = (token_type_ids == 0).to(x.dtype)
-        if mask is not None:
-            weight = weight * mask.to(x.dtype)
-        mean = (x * weight.unsqueeze(-1)).sum(1) / weight.sum(1, keepdim=True)
-        logits: Tensor = self.head(torch.cat([mean, x[:, 0]], dim=-1))
+        states = self._states(input_ids, token_type_ids, mask)
+        mean = _mean(states[-1], token_type_ids, mask)
+        logits: Tensor = self.head(torch.cat([mean, states[-1][:, 0]], dim=-1))
         return logits
+
+    def with_embedding(self, input_ids: Tensor, token_type_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits, and where the text lies among others: float [batch, 2 * width], each half of length 1.
+
+        The last layers know harm and little else; what a text is about is best seen in its words and in the fourth
+        layer (docs/encoder.md).
+        """
+        states = self._states(input_ids, token_type_ids, None)
+        mean = _mean(states[-1], token_type_ids, None)
+        logits: Tensor = self.head(torch.cat([mean, states[-1][:, 0]], dim=-1))
+        chosen = states[0], states[min(EMBEDDING_LAYER, self.shape.layers)]
+        halves = [functional.normalize(_mean(found, token_type_ids, None), dim=-1) for found in chosen]
+        return logits, torch.cat(halves, dim=-1)
+
+    def _states(self, input_ids: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """The tokens' vectors before the first layer and after each: [batch, tokens, width]."""
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        states = [self.norm(self.words(input_ids) + self.places(places) + self.types(token_type_ids))]
+        bias = None if mask is None else ((1.0 - mask.to(states[0].dtype)) * -1e4)[:, None, None, :]
+        for layer in self.layers:
+            states.append(layer(states[-1], bias))
+        return states
+
+
+def _mean(states: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> Tensor:
+    """Over the text alone: type 0, padding and context left out."""
+    weight = (token_type_ids == 0).to(states.dtype)
+    if mask is not None:
+        weight = weight * mask.to(states.dtype)
+    return (states * weight.unsqueeze(-1)).sum(1) / weight.sum(1, keepdim=True)
 
 
 def _translated(state: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:

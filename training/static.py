@@ -59,9 +59,9 @@ SEEN = 5
 """Learned texts in which a token must stand; the tier does not know rarer ones."""
 HELD = 0.15
 """Share of the groups that are held back: half to choose the bound on, half to report on."""
-DISAGREE = 0.002
+DISAGREE = 0.005
 """Share of the settled texts, held back, that may reach the ceiling."""
-MARGIN = 0.5
+MARGIN = 1.2
 """What is taken off the bound that suits held-back texts: texts of other kinds than the sources' are riskier."""
 ALL_DEV = "all measuring sets"
 ORDINARY = frozenset({
@@ -292,16 +292,22 @@ class Asked(NamedTuple):
 
 
 def bound_of(asked: Asked) -> float | None:
-    """The highest bound, in tenths, up to which at most `DISAGREE` of the settled reach the ceiling; None where that
-    cannot be shown, for too few texts are settled."""
-    bound = None
-    for step in np.arange(-12.0, 0.0, 0.1).round(1).tolist():
+    """The tier's bound, in tenths: the highest, less `MARGIN`, at which at most `DISAGREE` of the settled reach the
+    ceiling, before the margin is taken off and after. None where that cannot be shown, for too few texts are settled.
+
+    One odd text among the very lowest says little: what counts is the share at the bound itself.
+    """
+    for step in np.arange(-0.1, -12.1, -0.1).round(1).tolist():
         settled = asked.settled(step)
-        if sum(lesson.highest >= CEILING for lesson in settled) > DISAGREE * len(settled):
-            break
-        if len(settled) * DISAGREE >= 1:
-            bound = step
-    return bound
+        if len(settled) * DISAGREE < 1:
+            return None
+        if _agrees(settled) and _agrees(asked.settled(step - MARGIN)):
+            return round(step - MARGIN, 1)
+    return None
+
+
+def _agrees(settled: Sequence[Taught]) -> bool:
+    return sum(lesson.highest >= CEILING for lesson in settled) <= DISAGREE * len(settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,12 +338,8 @@ def add_static(folder: Path, data: Path, *, dev: Path | None, own: int = OWN) ->
         write(distil(lessons, vocabulary), path, seen(lessons, vocabulary))
         tier = StaticTier(path, _settings(0.0, {}))
         held = Asked.by(tier, [lesson for lesson in lessons if lesson.side == "bound"])
-        found = bound_of(held)
-        if found is None:
-            return {}
-        bound = round(found - MARGIN, 1)
-        settled = held.settled(bound)
-        if not settled:
+        bound = bound_of(held)
+        if bound is None or not (settled := held.settled(bound)):
             return {}
         shutil.copy(path, folder / STATIC)
     usual = np.mean([lesson.scores for lesson in settled], axis=0)

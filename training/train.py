@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from training.heads import DECIDING
 from training.labels import ALL_HEADS
 from training.model import Encoder, Objective, Shape, loss
 
-__all__ = ["Recipe", "Run", "fit", "heads_with_labels", "load", "main", "read_run", "split_examples"]
+__all__ = ["Recipe", "Run", "averaged", "fit", "heads_with_labels", "load", "main", "read_run", "split_examples"]
 
 CHECKPOINT_EVERY = 200
 FEWEST_POSITIVES = 150
@@ -129,6 +129,21 @@ def load(out: Path) -> Encoder:
     run = read_run(out)
     model = Encoder(run.shape, len(run.heads))
     model.load_state_dict(torch.load(out / "weights.pt", weights_only=True))
+    return model.eval()
+
+
+def averaged(runs: Sequence[Path]) -> Encoder:
+    """The mean of the weights of several runs that began from the same base (Wortsman and others, 2022).
+
+    Raises:
+        ValueError: the runs have other heads or sizes.
+    """
+    first = read_run(runs[0])
+    if any((run.heads, run.shape) != (first.heads, first.shape) for run in map(read_run, runs)):
+        raise ValueError(f"{', '.join(map(str, runs))}: only runs with the same heads and sizes can be averaged")
+    states = [load(run).state_dict() for run in runs]
+    model = load(runs[0])
+    model.load_state_dict({name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]})
     return model.eval()
 
 
@@ -314,10 +329,11 @@ def _positive_weights(examples: Sequence[Example], heads: Sequence[str], most: f
     return torch.tensor(((negatives / positives) ** 0.25).clip(1.0, most), dtype=torch.float32)
 
 
-def split_examples(data: Path, dev: Path | None, *, judging: bool = True) -> Split:
-    """Training and validation, public and synthetic rows together, without what stands in the measuring sets."""
+def split_examples(data: Path, dev: Path | None, *, judging: bool = True, without: Collection[str] = ()) -> Split:
+    """Training and validation, public and synthetic rows together, without what stands in the measuring sets and the
+    template files in `without`."""
     measuring = Measuring.of(dev) if dev is not None else Measuring()
-    own = [example for example in synthetic_examples() if group_of(example.text) not in measuring.groups]
+    own = [example for example in synthetic_examples(without=without) if group_of(example.text) not in measuring.groups]
     return split([*public_examples(data, measuring, judging=judging), *own])
 
 

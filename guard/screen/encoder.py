@@ -67,13 +67,22 @@ class _Manifest(msgspec.Struct, frozen=True):
 class Reading(NamedTuple):
     """One text's scores: `scores[i]` is the probability of head i; `spans` only for scores that count.
 
-    `unread` is the share of tokens that the vocabulary does not know.
+    `unread` is the share of tokens that the vocabulary does not know; `embeddings` has a row for each window, which
+    says where it lies among texts.
     """
 
     scores: Floats
     spans: dict[str, tuple[Span, ...]]
     windows: int
     unread: float
+    embeddings: npt.NDArray[np.float32]
+
+
+class _Run(NamedTuple):
+    """What one call of the graph gives."""
+
+    scores: Floats
+    embedding: npt.NDArray[np.float32]
 
 
 class _Piece(NamedTuple):
@@ -128,7 +137,8 @@ class Encoder:
         # Ten characters a token is more than any text needs; the rest cannot be among the last tokens.
         before = self._context_ids(spoken(context[-10 * self._manifest.context_tokens :]).text)
         pieces = self._pieces(encoding, before)
-        by_window = [self._run(piece.ids, role, before, deadline) for piece in pieces]
+        runs = [self._run(piece.ids, role, before, deadline) for piece in pieces]
+        by_window = [run.scores for run in runs]
         scores = np.max(by_window, axis=0) if len(by_window) > 1 else by_window[0]
         spans: dict[str, list[Span]] = {}
         tracer = _Tracer(self, role, deadline)
@@ -139,7 +149,8 @@ class Encoder:
             head: _joined([Span(*said.back(span.start, span.end), span.score) for span in found])
             for head, found in spans.items()
         }
-        return Reading(scores, mapped, len(pieces), unread)
+        embeddings = np.stack([run.embedding for run in runs])
+        return Reading(scores, mapped, len(pieces), unread, embeddings)
 
     def plain_ids(self, text: str) -> list[int]:
         """The token ids of a normalised text, without markers; none where it has an emoji or an unknown word."""
@@ -172,7 +183,7 @@ class Encoder:
         ids: list[int] = self._tokenizer.encode(context, add_special_tokens=False).ids
         return ids[-self._manifest.context_tokens :]
 
-    def _run(self, ids: list[int], role: str, before: list[int], deadline: float | None) -> Floats:
+    def _run(self, ids: list[int], role: str, before: list[int], deadline: float | None) -> "_Run":
         """One call of the graph: `[CLS] role text [SEP]`, then `context [SEP]` where there is one."""
         if deadline is not None and time.monotonic() > deadline:
             raise ScreenFailed("not within the policy's deadline")
@@ -183,8 +194,8 @@ class Encoder:
             tokens += [*before, m.sep]
             types += [1] * (len(before) + 1)
         try:
-            (logits,) = self._session.run(
-                ["logits"], {"input_ids": np.array([tokens]), "token_type_ids": np.array([types])}
+            logits, embedding = self._session.run(
+                ["logits", "embedding"], {"input_ids": np.array([tokens]), "token_type_ids": np.array([types])}
             )
         except _ORT_ERRORS as exc:
             raise ScreenFailed(f"the encoder's runtime refused {len(tokens)} tokens: {exc}") from exc
@@ -192,7 +203,7 @@ class Encoder:
             raise ScreenFailed(f"the encoder gave no number for {len(tokens)} tokens")
         scale, offset = self._scaling.get(role) or self._scaling["unknown"]
         raw = scale * logits[0].astype(np.float64) + offset
-        return np.asarray(1.0 / (1.0 + np.exp(-raw)))
+        return _Run(np.asarray(1.0 / (1.0 + np.exp(-raw))), embedding[0])
 
     def _trace(self, text: str, piece: _Piece, found: Floats, tracer: "_Tracer", spans: dict[str, list[Span]]) -> None:
         """Adds, for every head that counts in this window, the sentences that carry its score.
@@ -216,7 +227,7 @@ class Encoder:
     def alone(self, sentence: str, role: str, deadline: float | None) -> Floats:
         """The scores of one sentence by itself, cut to one window."""
         ids = self._tokenizer.encode(sentence, add_special_tokens=False).ids
-        return self._run(ids[: self._manifest.max_tokens - 3], role, [], deadline)
+        return self._run(ids[: self._manifest.max_tokens - 3], role, [], deadline).scores
 
 
 class _Tracer:

@@ -16,6 +16,7 @@ from guard.policy import Policy
 from guard.policy.schema import TermList
 from guard.screen import Material
 from guard.screen.encoder import Encoder, Reading
+from guard.screen.examples import Nearest
 from guard.screen.language import LanguageIdentifier
 from guard.screen.lexicon import Lexicon
 from guard.screen.patterns import CATALOGUE, PatternSet
@@ -34,11 +35,12 @@ class _Rules:
     """The compiled rules of one policy, and the scores of a text that the static tier settles.
 
     `settled` is None where the tier must not be asked: the policy tells faint scores apart, or it has a category that
-    the encoder scores and the tier does not.
+    the encoder scores and the tier does not, or one that is scored by examples.
     """
 
     def __init__(self, policy: Policy, encoder: Encoder) -> None:
-        self.settled = _settled_scores(policy, encoder)
+        self.nearest = Nearest(policy, heads=encoder.heads, embed=lambda text: encoder.read(text).embeddings[0])
+        self.settled = _settled_scores(policy, encoder) if not self.nearest.scored else None
         self._lexicon = Lexicon({name: _as_read(terms) for name, terms in policy.spec.terms.items()})
         self._patterns = PatternSet(policy.spec.patterns)
 
@@ -138,10 +140,10 @@ class StandardScreen:
         context = content.context[-1].text if content.context else ""
         try:
             own = self._encoder.read(normalised.text, role=content.role, context=context, deadline=deadline)
-            scores = self._scores(own, policy)
+            scores = self._scores(own, policy, rules)
             for view in normalised.views:
                 other = self._encoder.read(view.text, role=content.role, context=context, deadline=deadline)
-                _raise(scores, self._scores(other, policy), view)
+                _raise(scores, self._scores(other, policy, rules), view)
         except ScreenFailed as exc:
             return Assessment(
                 scores={},
@@ -167,12 +169,17 @@ class StandardScreen:
             return None
         return rules.settled if tier.settles(self._encoder.plain_ids(text), content.role) else None
 
-    def _scores(self, reading: Reading, policy: Policy) -> dict[str, Score]:
-        return {
+    def _scores(self, reading: Reading, policy: Policy, rules: _Rules) -> dict[str, Score]:
+        scores = {
             head: Score(round(float(value), 6), "encoder", reading.spans.get(head, ()))
             for head, value in zip(self._encoder.heads, reading.scores, strict=True)
             if head in policy.categories
         }
+        for embedding in reading.embeddings if rules.nearest.scored else ():
+            for name, value in rules.nearest.scores(embedding).items():
+                if name not in scores or value > scores[name].value:
+                    scores[name] = Score(round(value, 6), "examples")
+        return scores
 
 
 def _raise(scores: dict[str, Score], others: Mapping[str, Score], view: View) -> None:
@@ -180,7 +187,7 @@ def _raise(scores: dict[str, Score], others: Mapping[str, Score], view: View) ->
     for head, other in others.items():
         if other.value > scores[head].value:
             spans = tuple([Span(*view.to_text(span.start, span.end), span.score) for span in other.spans])
-            scores[head] = Score(other.value, "encoder", spans)
+            scores[head] = Score(other.value, other.source, spans)
 
 
 def _bounded(hits: list[Hit]) -> tuple[Hit, ...]:

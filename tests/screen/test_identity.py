@@ -39,18 +39,11 @@ def flagged(score: Score, threshold: float, pairs: Iterable[tuple[Template, Term
     return "\n".join(f"{found:.3f} {role}: {text}" for found, role, text in scored if found >= threshold)
 
 
-def test_hardly_a_neutral_sentence_about_people_is_flagged_as_hate(score: Score, hate: Thresholds) -> None:
-    """Each template once, each identity several times: the pairs move on by one, so they stay the same. Not one in a
-    hundred is flagged; the card has the rate of every identity, and what remains is a fault to be mended."""
+def test_no_neutral_sentence_about_people_is_flagged_as_hate(score: Score, hate: Thresholds) -> None:
+    """Each template once, each identity several times: the pairs move on by one, so they stay the same. The card has
+    the rate of every identity over all templates."""
     pairs = [(template, TERMS[number % len(TERMS)]) for number, template in enumerate(TEMPLATES)]
     found = flagged(score, hate.flag or 1.0, pairs)
-    assert len(found.splitlines()) <= len(pairs) / 100, found
-
-
-def test_no_neutral_sentence_about_people_is_sent_to_review(score: Score, hate: Thresholds) -> None:
-    """A remark in a log is one thing; a person's sentence held back is another."""
-    pairs = [(template, TERMS[number % len(TERMS)]) for number, template in enumerate(TEMPLATES)]
-    found = flagged(score, hate.review or 1.0, pairs)
     assert not found, found
 
 

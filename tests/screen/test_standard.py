@@ -57,7 +57,7 @@ class Slow:
         with self.lock:
             self.calls += 1
         time.sleep(self.seconds)
-        return Reading(np.array([0.1, 0.2]), {}, 1, 0.0)
+        return Reading(np.array([0.1, 0.2]), {}, 1, 0.0, np.zeros((1, 4), dtype=np.float32))
 
 
 async def test_rules_and_encoder_both_speak(screen):

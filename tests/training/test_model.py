@@ -18,7 +18,7 @@ from training.data import Example
 from training.export import write_float, write_int8
 from training.heads import Target
 from training.model import Encoder, Objective, Shape, base_folder, loss
-from training.train import Recipe, fit, load, read_run
+from training.train import Recipe, averaged, fit, load, read_run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 """The legacy exporter and the quantiser warn of themselves."""
@@ -124,6 +124,40 @@ def test_a_small_training_goes_through_the_export_and_agrees_with_it(tmp_path: P
         exact, quantised = (s.run(["logits"], {"input_ids": ids, "token_type_ids": types})[0] for s in sessions)
         assert np.abs(exact - expected).max() < 1e-4
         assert np.abs(quantised - expected).max() < 0.1 + 0.05 * np.abs(expected).max()
+
+
+def test_the_embedding_says_what_a_text_is_about_and_changes_no_logit(tmp_path: Path) -> None:
+    """Two halves of length one, the same in the exported graph; texts of the same words lie near each other."""
+    torch.manual_seed(0)
+    model = Encoder(TINY, 3).eval()
+    write_float(model, tmp_path / "float.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "float.onnx"))
+    ids, types = np.array([[101, 1, 2003, 4758, 102]]), np.zeros((1, 5), dtype=np.int64)
+    with torch.no_grad():
+        logits, embedding = model.with_embedding(torch.tensor(ids), torch.tensor(types))
+        assert torch.equal(logits, model(torch.tensor(ids), torch.tensor(types)))
+    (exported,) = session.run(["embedding"], {"input_ids": ids, "token_type_ids": types})
+    assert np.abs(exported - embedding.numpy()).max() < 1e-5
+    assert embedding.shape == (1, 64)
+    assert torch.linalg.norm(embedding[:, :32]).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_members_are_averaged(tmp_path: Path) -> None:
+    """Every weight is the mean of the members'; members of another size are refused."""
+    folders = []
+    for seed, heads in ((1, 3), (2, 3), (3, 2)):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        torch.manual_seed(seed)
+        plan = Plan(("hate", "violence", "sexual")[:heads], budget=160)
+        recipe = Recipe(epochs=1, most_steps=2)
+        fit(Encoder(TINY, heads), some_examples()[:40], base_tokenizer(), plan=plan, recipe=recipe, out=folder)
+        folders.append(folder)
+    one, two = load(folders[0]).state_dict(), load(folders[1]).state_dict()
+    for name, mean in averaged(folders[:2]).state_dict().items():
+        assert torch.allclose(mean, (one[name] + two[name]) / 2)
+    with pytest.raises(ValueError, match="same heads"):
+        averaged(folders)
 
 
 def interrupt(model: Encoder, plan: Plan, recipe: Recipe, out: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_finished_run_becomes_a_complete_folder(tmp_path: Path) -> None:
     fit(Encoder(TINY, 13), some_examples(), base_tokenizer(), plan=Plan(CATEGORIES), recipe=recipe, out=weights)
     data = write_sets(tmp_path / "train", list(SOURCES))
     dev = write_sets(tmp_path / "dev", ["aegis_test_prompts"])
-    ship(weights, some_examples(), out, data=data, dev=dev, own=300)
+    ship([weights], some_examples(), out, data=data, dev=dev, own=300)
     assert {path.name for path in out.iterdir()} == {
         "encoder.onnx",
         "tokenizer.json",

@@ -15,6 +15,7 @@ from training.model import ROLES
 from training.static import (
     CEILING,
     DISAGREE,
+    MARGIN,
     MULTIPLIER,
     Agreement,
     Asked,
@@ -112,15 +113,17 @@ def test_a_student_learns_pairs_of_words_and_the_bound_holds_on_others(tmp_path:
     assert found.reached <= 2 * DISAGREE * found.settled + 1
 
 
-def test_the_bound_is_the_highest_that_keeps_the_promise() -> None:
-    """A thousand plain texts, and harmful ones from a risk of -3 on."""
+def test_the_bound_is_the_highest_that_keeps_the_promise_less_the_margin() -> None:
+    """A thousand plain texts, and harmful ones from a logit of -3 on; one odd text far below is no reason for none."""
     plain = [Taught([1], "user", np.array([0.01]), "own", "bound")] * 1_000
     harmful = [Taught([1], "user", np.array([0.5]), "own", "bound")] * 100
     asked = Asked([*plain, *harmful], [*np.linspace(-8, -1, 1_000), *np.linspace(-3, -1, 100)])
     bound = bound_of(asked)
     assert bound is not None
-    assert -3.0 <= bound < -2.7
+    assert -3.0 <= bound + MARGIN < -2.7
     assert agreement(asked, bound).reached <= DISAGREE * agreement(asked, bound).settled
+    odd = Asked([*asked.lessons, harmful[0]], [*asked.logits, -7.95])
+    assert -3.2 <= (bound_of(odd) or 0.0) + MARGIN < -2.7
     assert bound_of(Asked(harmful, [-13.0] * 100)) is None
     assert bound_of(Asked(plain[:100], [-13.0] * 100)) is None, "a hundred texts show nothing of two in a thousand"
 

@@ -45,6 +45,18 @@ def test_another_process_gives_the_same_rows() -> None:
     assert first == second
 
 
+def test_left_out_files_change_no_other_row() -> None:
+    """A member that does without the newest lines sees the others as they are."""
+    fewer = tuple(rows(without=("asks_tester", "named")))
+    gone = {row.family for row in generated()} - {row.family for row in fewer}
+    assert gone
+    assert all(family.startswith(("kt", "named")) for family in gone)
+    kept = {row.text for row in generated() if row.family not in gone}
+    assert len(kept - {row.text for row in fewer}) <= len(kept) / 1_000
+    with pytest.raises(ValueError, match="nosuch"):
+        next(rows(without=("nosuch",)))
+
+
 def test_another_seed_gives_other_rows_of_the_same_families() -> None:
     """The seed moves fillers and shapes, never what is covered."""
     other = tuple(rows(seed=1))

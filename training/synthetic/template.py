@@ -12,7 +12,7 @@ Kinds: `aim` (a verb phrase after "how do I"), `task` (an imperative), `say` (a 
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -130,16 +130,20 @@ def parse(text: str) -> tuple[dict[str, tuple[str, ...]], list[Section]]:
     return slots, [_section(header, lines) for header, lines in headers]
 
 
-def load() -> tuple[dict[str, tuple[str, ...]], list[Section]]:
-    """All seed files in the order of their names; slots are shared between them."""
+def load(without: Collection[str] = ()) -> tuple[dict[str, tuple[str, ...]], list[Section]]:
+    """All seed files but those named in `without`, in the order of their names; slots are shared between them."""
     slots: dict[str, tuple[str, ...]] = {}
     sections: list[Section] = []
-    for path in _files():
+    for path in _files(without):
         found, more = parse(path.read_text(encoding="utf-8"))
         slots |= found
         sections += more
     return slots, sections
 
 
-def _files() -> Iterator[Path]:
-    yield from sorted((Path(__file__).parent / "templates").glob("*.txt"))
+def _files(without: Collection[str]) -> list[Path]:
+    """Raises ValueError where `without` names a file that is not there."""
+    files = sorted((Path(__file__).parent / "templates").glob("*.txt"))
+    if unknown := sorted(set(without) - {path.stem for path in files}):
+        raise ValueError(f"no template file {', '.join(unknown)}")
+    return [path for path in files if path.stem not in without]
