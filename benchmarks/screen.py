@@ -71,7 +71,7 @@ def _seconds(call: Callable[[str], object], text: str) -> float:
 def scan(count: int = 10_000) -> None:
     """`guard scan` of short texts, the whole command, against the encoder's own throughput on the same two cores.
 
-    The static tier is off for the comparison; with it, as by default, is measured beside.
+    The static tier is off, as by default; with it is measured beside.
     """
     texts = [f"Hello number {n}, how is the weather in town {n % 97} on day {n % 31}?" for n in range(count)]
     model = Encoder.shipped()

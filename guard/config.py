@@ -115,8 +115,8 @@ class Settings(_Settings, frozen=True):
     """How often the policy folder is looked at for changes."""
     encoder_threads: Annotated[int, Meta(ge=0)] = 0
     """Texts that are scored at the same time; 0: one per CPU."""
-    static_tier: bool = True
-    """Whether the static tier may settle plain texts; `false` asks the encoder about every text."""
+    static_tier: bool = False
+    """Whether a static tier may settle the plainest texts before the encoder, all with the same low scores."""
 
     @property
     def cache_secret(self) -> bytes:
