@@ -75,7 +75,7 @@ def scan(count: int = 10_000) -> None:
     """
     texts = [f"Hello number {n}, how is the weather in town {n % 97} on day {n % 31}?" for n in range(count)]
     model = Encoder.shipped()
-    ours, alone, started, default = [], [], [], []
+    ours, alone, started, tiered = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"
         source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
@@ -85,7 +85,7 @@ def scan(count: int = 10_000) -> None:
             alone.append(_alone(model, texts))
             ours.append(_command(source, output, static=False))
             started.append(_command(empty, output, static=False))
-            default.append(_command(source, output, static=True))
+            tiered.append(_command(source, output, static=True))
     rate, best = count / statistics.median(ours), count / statistics.median(alone)
     working = count / (statistics.median(ours) - statistics.median(started))
     write(
@@ -94,7 +94,7 @@ def scan(count: int = 10_000) -> None:
         {
             "texts_per_second": rate,
             "texts_per_second_without_start": working,
-            "texts_per_second_with_static_tier": count / statistics.median(default),
+            "texts_per_second_with_static_tier": count / statistics.median(tiered),
             "encoder_texts_per_second": best,
             "ratio": rate / best,
             "ratio_without_start": working / best,

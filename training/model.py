@@ -104,10 +104,7 @@ class Encoder(nn.Module):
         return model
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        states = self._states(input_ids, token_type_ids, mask)
-        mean = _mean(states[-1], token_type_ids, mask)
-        logits: Tensor = self.head(torch.cat([mean, states[-1][:, 0]], dim=-1))
-        return logits
+        return self._logits(self._states(input_ids, token_type_ids, mask)[-1], token_type_ids, mask)
 
     def with_embedding(self, input_ids: Tensor, token_type_ids: Tensor) -> tuple[Tensor, Tensor]:
         """The logits, and where the text lies among others: float [batch, 2 * width], each half of length 1.
@@ -116,11 +113,13 @@ class Encoder(nn.Module):
         layer (docs/encoder.md).
         """
         states = self._states(input_ids, token_type_ids, None)
-        mean = _mean(states[-1], token_type_ids, None)
-        logits: Tensor = self.head(torch.cat([mean, states[-1][:, 0]], dim=-1))
         chosen = states[0], states[min(EMBEDDING_LAYER, self.shape.layers)]
         halves = [functional.normalize(_mean(found, token_type_ids, None), dim=-1) for found in chosen]
-        return logits, torch.cat(halves, dim=-1)
+        return self._logits(states[-1], token_type_ids, None), torch.cat(halves, dim=-1)
+
+    def _logits(self, last: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> Tensor:
+        logits: Tensor = self.head(torch.cat([_mean(last, token_type_ids, mask), last[:, 0]], dim=-1))
+        return logits
 
     def _states(self, input_ids: Tensor, token_type_ids: Tensor, mask: Tensor | None) -> list[Tensor]:
         """The tokens' vectors before the first layer and after each: [batch, tokens, width]."""

@@ -15,9 +15,10 @@ from msgspec import Meta
 from guard.api.body import answer, decoded
 from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody
 from guard.api.openapi import described
+from guard.api.schemas import check_length
 from guard.config import Limits
 from guard.content import Content, Turn
-from guard.errors import InvalidContent, LimitExceeded, NoJudge
+from guard.errors import InvalidContent, NoJudge
 from guard.judge import Answers, Inquiry
 from guard.question import Answer, Choice, Option, Predicate, Question, Scale
 from guard.service import Service
@@ -220,10 +221,7 @@ def _content(asked: DecisionRequest, limits: Limits) -> Content:
         turns = [Turn("", asked.input)]
     else:
         turns = [Turn(message.role, _text(message, number)) for number, message in enumerate(asked.input)]
-    length = sum(len(turn.text) for turn in turns)
-    if length > limits.max_characters:
-        message = f"{length} characters; the limit is {limits.max_characters} (max_characters)"
-        raise LimitExceeded(message, limit="max_characters", allowed=limits.max_characters, path="$.input")
+    check_length(sum(len(turn.text) for turn in turns), "$.input", limits)
     if not turns[-1].text:
         raise InvalidContent("the input holds no text", path="$.input")
     return Content(turns[-1].text, turns[-1].role, context=tuple(turns[:-1]))

@@ -24,6 +24,7 @@ __all__ = [
     "Readiness",
     "Usage",
     "ValidationProblem",
+    "check_length",
     "contents_of",
     "models_of",
 ]
@@ -197,7 +198,7 @@ def _conversation(messages: list[Any], rail: Rail | None, limits: Limits) -> Con
         turns.append(Turn(message.role, text))
         uninspected += unseen
     length = sum(len(turn.text) for turn in turns)
-    _check_length(length, "$.input", limits)
+    check_length(length, "$.input", limits)
     last = turns[-1]
     if not last.text:
         raise InvalidContent("the last message holds no text to moderate", path=f"$.input[{len(turns) - 1}].content")
@@ -222,7 +223,7 @@ def _message_text(message: Message, path: str) -> tuple[str, list[str]]:
 def _text(text: str, path: str, limits: Limits) -> str:
     if not text:
         raise InvalidContent("the text is empty: there is nothing to moderate", path=path)
-    _check_length(len(text), path, limits)
+    check_length(len(text), path, limits)
     return text
 
 
@@ -232,7 +233,8 @@ def _check_count(count: int, what: str, limits: Limits) -> None:
         raise LimitExceeded(message, limit="max_texts", allowed=limits.max_texts)
 
 
-def _check_length(length: int, path: str, limits: Limits) -> None:
+def check_length(length: int, path: str, limits: Limits) -> None:
+    """Raises LimitExceeded where so many characters are too many for one text."""
     if length > limits.max_characters:
         raise LimitExceeded(
             f"{length} characters; the limit is {limits.max_characters} (max_characters)",

@@ -41,7 +41,6 @@ class ModelTokens:
         begin = begin.get("content") if isinstance(begin, dict) else begin
         found = self._control.token_to_id(begin) if isinstance(begin, str) else None
         self.begin: tuple[int, ...] = (found,) if found is not None else ()
-        self._begin_text = begin if isinstance(begin, str) else ""
         self._template = config.get("chat_template")
 
     def template(self) -> Template | None:

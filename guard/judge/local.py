@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -31,7 +32,6 @@ __all__ = ["LocalJudge"]
 VERSION = 1
 """Raise it whenever the same model may give other answers: cached assessments become misses."""
 _SAMPLE = 1 << 20
-_STOP = None
 
 
 class _Job:
@@ -65,10 +65,13 @@ class LocalJudge:
         window = network.shape.window or network.shape.positions
         self._context = min(context, window, network.shape.positions)
         self._scorer = Scorer(network)
+        # The same few policies and questions stand in every prompt: their tokens are found once.
+        self._prefix = lru_cache(64)(lambda shared: (*self._tokens.begin, *self._tokens.control(shared)))
+        self._labels = lru_cache(256)(self._tokens.labels)
         self.name = model.partition("@")[0] if not Path(model).expanduser().is_dir() else folder.resolve().name
         self.fingerprint = _fingerprint(folder, f"{VERSION} {dtype} {form} {self._context}")
         self._most_waiting = waiting
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._waiting = 0
         self._lock = threading.Lock()
         threading.Thread(target=self._work, name="judge", daemon=True).start()
@@ -92,7 +95,8 @@ class LocalJudge:
         """Nothing to give back: the model stays for the next event loop."""
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not _STOP:
+        while True:
+            job = self._jobs.get()
             with self._lock:
                 self._waiting -= 1
             # False where the caller has left.
@@ -125,10 +129,10 @@ class LocalJudge:
         return Answers(answers(inquiry, self._form, found), tokens, cached)
 
     def _scored(self, together: list[Prompt], *, show: bool) -> tuple[list[Answer], int, int]:
-        prefix = [*self._tokens.begin, *self._tokens.control(together[0].shared)]
+        prefix = self._prefix(together[0].shared)
         text = self._tokens.plain(together[0].text)
         asks = [self._tokens.control(prompt.ask) for prompt in together]
-        labels = [self._tokens.labels(prompt.ask[-32:], prompt.labels) for prompt in together]
+        labels = [self._labels(prompt.ask[-32:], prompt.labels) for prompt in together]
         scored = self._scorer.score(prefix, text, asks, labels)
         made = []
         for logprobs, ask, own in zip(scored.logprobs, asks, labels, strict=True):

@@ -10,6 +10,7 @@ labels as the next token after `ask`.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -18,6 +19,7 @@ from guard.content import Content, Rail, Turn
 from guard.errors import JudgeFailed
 from guard.judge import Inquiry
 from guard.judge.pieces import pieces_of, tokens_at_most
+from guard.policy import Policy
 from guard.policy.prompt import block, preamble, quoted
 from guard.question import Answer, Predicate, Question, Scale
 
@@ -120,13 +122,18 @@ def _windows(inquiry: Inquiry, context: int) -> list[Content]:
     if policy is None or policy.spec.long_text == "whole":
         return [content]
     # What is asked, the wrapping and the turns before the text need room too.
-    room = context - tokens_at_most(preamble(policy, content.rail)) - _ROOM
+    room = context - _preamble_tokens(policy, content.rail) - _ROOM
     turns = sum(tokens_at_most(turn.text) for turn in content.context)
     if turns > room // 2:
         content = msgspec.structs.replace(content, context=_last_turns(content.context, room // 2))
         turns = sum(tokens_at_most(turn.text) for turn in content.context)
     pieces = pieces_of(content.text, most=max(_LEAST, room - turns))
     return [msgspec.structs.replace(content, text=piece) for piece in pieces]
+
+
+@lru_cache(64)
+def _preamble_tokens(policy: Policy, rail: Rail) -> int:
+    return tokens_at_most(preamble(policy, rail))
 
 
 def _last_turns(turns: Sequence[Turn], most: int) -> tuple[Turn, ...]:

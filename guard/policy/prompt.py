@@ -10,6 +10,7 @@ chat template (`quoted`).
 """
 
 import re
+from functools import lru_cache
 
 from guard.content import Content, Rail
 from guard.policy.compiled import Policy
@@ -48,6 +49,7 @@ _CONTROL = re.compile(
 )
 
 
+@lru_cache(64)
 def preamble(policy: Policy, rail: Rail) -> str:
     """What every text on this rail has before it: the task, then all categories that are checked there."""
     parts = [_TASK, _SPEAKERS[rail], f"# Policy: {policy.spec.description.strip()}"]
