@@ -9,7 +9,7 @@ DATA   ?= ../shared/data
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench train clean
+.PHONY: help serve test fuzz check format bench train clean
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ serve: $(VENV)/.serve $(if $(JUDGE),$(VENV)/.judge) ## Run the service on http:/
 
 test: $(VENV)/.dev check ## Install what the tests need, then run every check and every test
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.dev ## Look for new counterexamples to the property tests
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz $(ARGS)
 
 check: $(VENV)/.dev ## Style, types, layers, compose file, Dockerfile, policies
 	$(BIN)/ruff check .

@@ -13,11 +13,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import settings
 
 from tests.doubles import JudgeServer, running_judge_server
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
+
+# The same examples on every run, so that a change is judged by what it changes; `make fuzz` looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("fuzz", max_examples=1_000, deadline=None)
+settings.load_profile("same")
 
 
 class Server:
