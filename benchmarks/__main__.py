@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import screen, service
+from benchmarks import engine, screen, service
 
 BENCHMARKS = {
     "imports": service.imports,
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "cached": service.cached,
     "scan": screen.scan,
     "memory": service.memory,
+    "engine": engine.engine,
 }
 
 

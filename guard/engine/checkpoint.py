@@ -19,7 +19,7 @@ from torch import Tensor
 
 from guard.errors import ModelError
 
-__all__ = ["Shape", "Weights", "load", "shape_of"]
+__all__ = ["Shape", "Weights", "assembled", "load", "shape_of"]
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 _ARCHITECTURES = ("MistralForCausalLM",)
@@ -141,7 +141,7 @@ def load(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Weights:
     shape = shape_of(base)
     _check_memory(shape, device, dtype)
     try:
-        weights = _assembled(shape, _tensors(base, device, dtype), base)
+        weights = assembled(shape, _tensors(base, device, dtype), base)
     except torch.OutOfMemoryError as exc:
         raise ModelError(
             f"{base}: the weights need {_gigabytes(shape, dtype):.1f} GB, which {device} does not have"
@@ -196,7 +196,12 @@ def _tensors(folder: Path, device: torch.device, dtype: torch.dtype) -> Mapping[
     return found
 
 
-def _assembled(shape: Shape, tensors: Mapping[str, Tensor], folder: Path) -> Weights:
+def assembled(shape: Shape, tensors: Mapping[str, Tensor], folder: Path) -> Weights:
+    """The weights out of a checkpoint's tensors, by their names on the hub; `folder` is for messages.
+
+    Raises:
+        ModelError: a tensor is missing or of another size.
+    """
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
 
     def take(name: str, *size: int) -> Tensor:

@@ -1,44 +1,50 @@
-"""Mistral's forward pass for a judge: texts after a shared prefix, questions as branches of a text, no logits but the
-last rows'.
+"""Mistral's forward pass, packed: many texts in one pass, each after its own prefix, with questions as its branches.
 
-    prefix    the policy; its keys and values are kept for all layers (`KeyValues`)
-    text      follows the prefix
+    before    what was computed earlier: a policy's prefix, or the part of a long text that was read already
+    text      follows it
     branches  the questions: each follows the text as if it were the only one
 
-In one pass the text's keys and values live for one layer only. Positions go on from what stands before, so a branch
-has the positions that it would have alone.
+No padding between texts, no logits but those of last rows. A text's keys and values live for one layer only, unless it
+is to be kept. Positions go on from what stands before, so a branch has the positions that it would have alone.
+
+Rows are filled up to a multiple of `ROWS`: with so many rows the CPU's matrix products compute each row in one and the
+same order, so a text has the same bits in any company (tests/engine/test_batches.py holds that).
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from guard_kernels.pieces import Piece, pack
 from torch import Tensor
 from torch.nn import functional
 
-from guard.engine.attention import attend
 from guard.engine.checkpoint import Layer, Shape, Weights
+from guard.engine.kv import NOTHING, KeyValues, Rings
+from guard.engine.ops import ops_for
 
-__all__ = ["KeyValues", "Mistral"]
+__all__ = ["ROWS", "Mistral", "Part", "Ran"]
 
-
-class KeyValues(NamedTuple):
-    """Keys and values of a run of tokens, for each layer [kept, kv_heads, head_width].
-
-    `length` is how many tokens the run has; `kept` of them, the last ones, are still there: a window needs no more.
-    """
-
-    length: int
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-
-    @property
-    def kept(self) -> int:
-        """Tokens whose keys are still there."""
-        return len(self.keys[0]) if self.keys else 0
+ROWS = 16
+_SLICE = 8_192
+"""Rows of the vocabulary whose logits stand in memory at once while their sum is made."""
 
 
-NOTHING = KeyValues(0, (), ())
+class Part(NamedTuple):
+    """One text of a pass. `keep` asks for the text's keys and values; it has no branches then."""
+
+    before: KeyValues
+    text: Sequence[int]
+    branches: Sequence[Sequence[int]] = ()
+    keep: bool = False
+
+
+class Ran(NamedTuple):
+    """The last token's state of each branch, or of the text where there are none: [branches or 1, width], after the
+    final norm. `after` are the keys and values of what stood before and of the text, where they were to be kept."""
+
+    hidden: Tensor
+    after: KeyValues
 
 
 class Mistral:
@@ -47,34 +53,88 @@ class Mistral:
     def __init__(self, weights: Weights) -> None:
         self.shape: Shape = weights.shape
         self._weights = weights
-        half = torch.arange(0, self.shape.head_width, 2, dtype=torch.float64, device="cpu") / self.shape.head_width
-        self._frequencies = (1.0 / self.shape.theta**half).to(weights.device, torch.float32)
+        self._ops = ops_for(weights.device)
+        # A table, made once: what the same position gets must not follow from where it lies in a pass.
+        half = torch.arange(0, self.shape.head_width, 2, dtype=torch.float64) / self.shape.head_width
+        frequencies = (1.0 / self.shape.theta**half).to(torch.float32)
+        angles = torch.arange(self.shape.positions)[:, None].float() * frequencies
+        self._cosine, self._sine = angles.cos().to(weights.device), angles.sin().to(weights.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._weights.device
+
+    def rings(self, *, slots: int, context: int) -> Rings:
+        """Rolling buffers of this network's size."""
+        return Rings(self.shape, slots=slots, context=context, device=self.device, dtype=self._weights.words.dtype)
 
     @torch.inference_mode()
     def extend(self, before: KeyValues, tokens: Sequence[int], *, chunk: int = 2_048) -> KeyValues:
         """The keys and values of `before` with those of `tokens` after it; of a window, the last `window - 1`."""
         for start in range(0, len(tokens), chunk):
-            part = list(tokens[start : start + chunk])
-            made: list[tuple[Tensor, Tensor]] = []
-            self._run(before, part, (), keep=made)
-            before = self._joined(before, made, len(part))
+            (ran,) = self.run([Part(before, tokens[start : start + chunk], keep=True)])
+            before = ran.after
         return before
 
     @torch.inference_mode()
-    def hidden(self, before: KeyValues, text: Sequence[int], branches: Sequence[Sequence[int]]) -> Tensor:
-        """The last token's state of each branch, [branches, width], after the final norm.
+    def run(self, parts: Sequence[Part]) -> list[Ran]:
+        """All parts in one pass. What stands before a part is only read; several parts may have the same."""
+        weights, shape = self._weights, self.shape
+        packed = _Pack(parts, weights)
+        cosine, sine = self._cosine[packed.places], self._sine[packed.places]
+        kept: list[list[tuple[Tensor, Tensor]]] = [[] for _ in parts]
+        x = weights.words[packed.tokens]
+        delta = torch.zeros_like(x)
+        for number, layer in enumerate(weights.layers):
+            normed, x = self._ops.add_rms_norm(delta, x, layer.attention_norm, shape.epsilon)
+            queries, keys, values = self._projected(layer, normed, cosine, sine)
+            pool_k, pool_v = packed.pool(number, keys, values)
+            mixed, _ = self._ops.packed_attention(
+                queries, keys, values, pool_k, pool_v, packed.pieces, window=shape.window
+            )
+            delta, x = self._after_attention(layer, mixed, x)
+            for part, rows, mine in zip(parts, packed.texts, kept, strict=True):
+                if part.keep:
+                    mine.append(self._joined(part.before, number, keys[rows], values[rows]))
+        last, _ = self._ops.add_rms_norm(delta[packed.last], x[packed.last], weights.norm, shape.epsilon)
+        return [
+            Ran(hidden, _as_run(part.before.length + len(part.text), mine))
+            for part, hidden, mine in zip(parts, torch.split(last, packed.asked), kept, strict=True)
+        ]
 
-        `before` is only read. With no text, branches follow `before` itself.
+    @torch.inference_mode()
+    def decode(self, tokens: Sequence[int], rings: Rings, slots: Sequence[int], written: Sequence[int]) -> Tensor:
+        """One more token for each sequence: its state [sequences, width]; its key and value go into its ring.
+
+        `written[i]` is how many tokens the sequence in `slots[i]` has already, which is the new one's position.
         """
-        tokens = self._run(before, text, branches, keep=None)
-        lengths = torch.tensor([len(text), *map(len, branches)])
-        return tokens[(lengths.cumsum(0)[1:] - 1).to(tokens.device)]
+        count, fill = len(tokens), -len(tokens) % ROWS
+        weights, shape = self._weights, self.shape
+        numbers = torch.tensor([[*tokens, *[0] * fill], [*written, *[0] * fill], [*slots, *[0] * fill]])
+        ids, places, at = numbers.to(self.device, non_blocking=True)
+        cosine, sine = self._cosine[places], self._sine[places]
+        at, here, seen = at[:count], places[:count] % rings.capacity, places[:count] + 1
+        at32, seen32 = at.to(torch.int32), seen.to(torch.int32)
+        x = weights.words[ids]
+        delta = torch.zeros_like(x)
+        for number, layer in enumerate(weights.layers):
+            normed, x = self._ops.add_rms_norm(delta, x, layer.attention_norm, shape.epsilon)
+            queries, keys, values = self._projected(layer, normed, cosine, sine)
+            rings.keys[number][at, here] = keys[:count]
+            rings.values[number][at, here] = values[:count]
+            mixed, _ = self._ops.rolling_attention(
+                queries[:count], rings.keys[number], rings.values[number], at32, seen32
+            )
+            delta, x = self._after_attention(layer, functional.pad(mixed, (0, 0, 0, 0, 0, fill)), x)
+        hidden, _ = self._ops.add_rms_norm(delta, x, weights.norm, shape.epsilon)
+        return hidden[:count]
 
-    def logits(self, hidden: Tensor, labels: Sequence[int] | None = None) -> Tensor:
-        """float32 [rows, labels]: only the rows of the vocabulary that are asked for; all where None."""
-        head = self._weights.head
-        rows = head if labels is None else head[torch.tensor(list(labels), device=head.device)]
-        return functional.linear(hidden, rows).float()
+    @torch.inference_mode()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """float32 [rows, vocabulary]; for a few rows only (a chat's next tokens)."""
+        fill = -len(hidden) % ROWS
+        return functional.linear(functional.pad(hidden, (0, 0, 0, fill)), self._weights.head)[: len(hidden)].float()
 
     @torch.inference_mode()
     def log_probabilities(self, hidden: Tensor, labels: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -83,83 +143,110 @@ class Mistral:
         The vocabulary's sum is made in slices, so that [rows, vocabulary] never stands in memory in float32.
         """
         head = self._weights.head
-        total = torch.full((len(hidden),), -torch.inf, device=hidden.device)
-        for part in torch.split(head, 8_192):
-            total = torch.logaddexp(total, functional.linear(hidden, part).float().logsumexp(-1))
-        return [
-            (self.logits(row[None], own)[0] - one).tolist() for row, own, one in zip(hidden, labels, total, strict=True)
-        ]
+        filled = functional.pad(hidden, (0, 0, 0, -len(hidden) % ROWS))
+        total = torch.full((len(filled),), -torch.inf, device=hidden.device)
+        for part in torch.split(head, _SLICE):
+            total = torch.logaddexp(total, functional.linear(filled, part).float().logsumexp(-1))
+        found: list[Tensor] = []
+        for row, own, one in zip(hidden, labels, total, strict=False):
+            # By itself: a product's order over the width may follow the number of its rows and labels.
+            found.append(functional.linear(row[None], head[torch.tensor([*own], device=head.device)])[0].float() - one)
+        # One wait for the device, not one for each row.
+        flat = iter(torch.cat(found).tolist() if found else [])
+        return [[next(flat) for _ in own] for own in labels]
 
-    def _run(
-        self,
-        before: KeyValues,
-        text: Sequence[int],
-        branches: Sequence[Sequence[int]],
-        *,
-        keep: list[tuple[Tensor, Tensor]] | None,
-    ) -> Tensor:
-        """All tokens' last states, the text's first; `keep` gets each layer's keys and values of the text."""
-        weights, device = self._weights, self._weights.device
-        pieces = [list(text), *[list(branch) for branch in branches]]
-        tokens = torch.tensor([token for piece in pieces for token in piece], device=device)
-        end = before.length + len(text)
-        starts = [before.length, *[end] * len(branches)]
-        places = torch.cat([torch.arange(s, s + len(p), device=device) for s, p in zip(starts, pieces, strict=True)])
-        angles = places[:, None].float() * self._frequencies
-        cosine, sine = angles.cos(), angles.sin()
-        x = weights.words[tokens]
-        lengths = [len(piece) for piece in pieces]
-        for number, layer in enumerate(weights.layers):
-            earlier = [(before.keys[number], before.values[number])] if before.keys else []
-            x = x + self._attention(layer, x, cosine, sine, earlier, lengths, starts, keep)
-            x = x + self._mlp(layer, x)
-        return functional.rms_norm(x, (self.shape.width,), weights.norm, self.shape.epsilon)
-
-    def _attention(
-        self,
-        layer: Layer,
-        x: Tensor,
-        cosine: Tensor,
-        sine: Tensor,
-        earlier: list[tuple[Tensor, Tensor]],
-        lengths: list[int],
-        starts: list[int],
-        keep: list[tuple[Tensor, Tensor]] | None,
-    ) -> Tensor:
+    def _projected(self, layer: Layer, normed: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         shape = self.shape
-        normed = functional.rms_norm(x, (shape.width,), layer.attention_norm, shape.epsilon)
         mixed = functional.linear(normed, layer.qkv)
-        mixed = mixed.view(len(x), shape.heads + 2 * shape.kv_heads, shape.head_width)
+        mixed = mixed.view(len(mixed), shape.heads + 2 * shape.kv_heads, shape.head_width)
         queries, keys, values = torch.split(mixed, [shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
-        queries, keys = _rotated(queries, cosine, sine), _rotated(keys, cosine, sine)
-        if keep is not None:
-            keep.append((keys[: lengths[0]], values[: lengths[0]]))
-        q_parts, k_parts, v_parts = (torch.split(part, lengths) for part in (queries, keys, values))
-        seen = earlier
-        out = []
-        for number, (q, k, v) in enumerate(zip(q_parts, k_parts, v_parts, strict=True)):
-            if len(q):
-                out.append(attend(q, seen, k, v, first=starts[number], window=shape.window))
-            if number == 0 and len(k):
-                # The branches follow the text.
-                seen = [*earlier, (k, v)]
-        return functional.linear(torch.cat(out).reshape(len(x), -1), layer.out)
+        queries, keys = self._ops.rotate(queries, keys, cosine, sine)
+        return queries, keys, values
 
-    def _mlp(self, layer: Layer, x: Tensor) -> Tensor:
-        normed = functional.rms_norm(x, (self.shape.width,), layer.mlp_norm, self.shape.epsilon)
-        gate, up = functional.linear(normed, layer.gate_up).chunk(2, dim=-1)
-        return functional.linear(functional.silu(gate) * up, layer.down)
+    def _after_attention(self, layer: Layer, mixed: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The perceptron's part, which is still to be added, and the state without it."""
+        attended = functional.linear(mixed.flatten(1), layer.out)
+        normed, x = self._ops.add_rms_norm(attended, x, layer.mlp_norm, self.shape.epsilon)
+        return functional.linear(self._ops.swiglu(functional.linear(normed, layer.gate_up)), layer.down), x
 
-    def _joined(self, before: KeyValues, made: list[tuple[Tensor, Tensor]], count: int) -> KeyValues:
-        most = None if self.shape.window is None else self.shape.window - 1
-        keys, values = [], []
-        for number, (k, v) in enumerate(made):
-            whole_k = torch.cat([before.keys[number], k]) if before.keys else k
-            whole_v = torch.cat([before.values[number], v]) if before.values else v
-            # Copies: a view would keep the whole projection of queries, keys and values alive.
-            keys.append((whole_k if most is None else whole_k[-most:]).clone())
-            values.append((whole_v if most is None else whole_v[-most:]).clone())
-        return KeyValues(before.length + count, tuple(keys), tuple(values))
+    def _joined(self, before: KeyValues, number: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        if before.keys:
+            keys, values = torch.cat([before.keys[number], keys]), torch.cat([before.values[number], values])
+        if self.shape.window is not None:
+            most = self.shape.window - 1
+            keys, values = keys[max(0, len(keys) - most) :], values[max(0, len(values) - most) :]
+        # Copies: a view would keep the whole pass alive.
+        return keys.clone(), values.clone()
+
+
+class _Pack:
+    """Where everything lies in one pass.
+
+    Attributes:
+        tokens, places: int64 [rows], with their positions; filled up to a multiple of `ROWS`.
+        pieces: where each text and branch lies, and what it sees, for attention.
+        texts: each part's text as a slice of the rows.
+        last: int64, the rows whose states are wanted; `asked[i]` of them are part i's.
+    """
+
+    def __init__(self, parts: Sequence[Part], weights: Weights) -> None:
+        tokens: list[int] = []
+        places: list[int] = []
+        pieces: list[Piece] = []
+        last: list[int] = []
+        self.texts: list[slice] = []
+        self.asked: list[int] = []
+        self._befores: list[KeyValues] = []
+        starts: dict[int, int] = {}
+        pooled = 0
+
+        def add(run: Sequence[int], first: int, pool: tuple[int, int], text: tuple[int, int]) -> None:
+            if run:
+                pieces.append(Piece(len(tokens), len(run), first, *pool, *text))
+            places.extend(range(first, first + len(run)))
+            tokens.extend(run)
+
+        for part in parts:
+            before = part.before
+            if before.kept and id(before) not in starts:
+                starts[id(before)] = pooled
+                pooled += before.kept
+                self._befores.append(before)
+            pool = (starts.get(id(before), 0), before.kept)
+            text = (len(tokens), len(part.text))
+            self.texts.append(slice(len(tokens), len(tokens) + len(part.text)))
+            add(part.text, before.length, pool, (0, 0))
+            if not part.branches:
+                last.append(len(tokens) - 1)
+            for branch in part.branches:
+                add(branch, before.length + len(part.text), pool, text)
+                last.append(len(tokens) - 1)
+            self.asked.append(max(1, len(part.branches)))
+        fill = -len(tokens) % ROWS
+        shape, device = weights.shape, weights.device
+        numbers = torch.tensor([[*tokens, *[0] * fill], [*places, *[0] * fill]])
+        self.tokens, self.places = numbers.to(device, non_blocking=True)
+        self.last = torch.tensor(last).to(device, non_blocking=True)
+        self.pieces = pack(
+            pieces,
+            heads=shape.heads,
+            kv_heads=shape.kv_heads,
+            head_dim=shape.head_width,
+            dtype=weights.words.dtype,
+            device=device,
+        )
+
+    def pool(self, number: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """One layer's keys and values from before, all in one run of rows; empty ones like `keys` where none are."""
+        if not self._befores:
+            return keys[:0], values[:0]
+        if len(self._befores) == 1:
+            return self._befores[0].keys[number], self._befores[0].values[number]
+        return torch.cat([b.keys[number] for b in self._befores]), torch.cat([b.values[number] for b in self._befores])
+
+
+def _as_run(length: int, kept: list[tuple[Tensor, Tensor]]) -> KeyValues:
+    return KeyValues(length, tuple([k for k, _ in kept]), tuple([v for _, v in kept])) if kept else NOTHING
 
 
 def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

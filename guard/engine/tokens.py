@@ -1,19 +1,27 @@
 """A model's own tokenizer and chat template.
 
 Text that is judged is cut into tokens with every special token switched off: whatever it says, it stays text.
+
+A prompt is cut part by part, and the parts together are the tokens of the whole. A tokenizer from SentencePiece puts a
+space before the first word that it is given; only the prompt's own first word may get one (`start`).
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from tokenizers import Tokenizer
 
+from guard.engine.sentencepiece import converted
+from guard.engine.words import Words
 from guard.errors import ModelError
 
 __all__ = ["ModelTokens", "Template"]
 
 _MARK = "GUARDMARK"
+_SPACE = "▁"
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -33,15 +41,22 @@ class ModelTokens:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._control = _tokenizer(folder)
-        self._plain = Tokenizer.from_str(self._control.to_str())
-        self._plain.encode_special_tokens = True
         config = _config(folder)
+        described = _described(folder, config)
+        try:
+            self._control = Tokenizer.from_str(json.dumps(described))
+            # Where special tokens are not looked for, a token that was added is not found unless it counts as one.
+            described["added_tokens"] = [token | {"special": True} for token in described.get("added_tokens") or ()]
+            self._plain = Tokenizer.from_str(json.dumps(described))
+        except Exception as exc:
+            raise ModelError(f"{folder}: its tokenizer cannot be read: {exc}") from exc
+        self._plain.encode_special_tokens = True
+        self._line: list[int] = self._control.encode("\n", add_special_tokens=False).ids
         begin = config.get("bos_token")
         begin = begin.get("content") if isinstance(begin, dict) else begin
         found = self._control.token_to_id(begin) if isinstance(begin, str) else None
         self.begin: tuple[int, ...] = (found,) if found is not None else ()
-        self._template = config.get("chat_template")
+        self._template = _default(config.get("chat_template"))
 
     def template(self) -> Template | None:
         """The model's chat template around one message; None where it has none.
@@ -58,25 +73,36 @@ class ModelTokens:
         messages = [{"role": "user", "content": _MARK}, {"role": "assistant", "content": f"{_MARK}2"}]
         try:
             compiled = environment.from_string(self._template)
-            asked = compiled.render(messages=messages[:1], bos_token="", eos_token="", add_generation_prompt=True)
-            answered = compiled.render(messages=messages, bos_token="", eos_token="")
+            given = {"bos_token": "", "eos_token": "", "tools": None, "documents": None}
+            asked = compiled.render(messages=messages[:1], add_generation_prompt=True, **given)
+            answered = compiled.render(messages=messages, **given)
         except Exception as exc:
             raise ModelError(f"{self._folder}: its chat template cannot be used ({exc})") from exc
         before, mark, after = asked.partition(_MARK)
         if not mark or not answered.startswith(asked):
             raise ModelError(f"{self._folder}: its chat template changes a message or what stands before an answer")
         lead = answered[len(asked) :].partition(f"{_MARK}2")[0]
+        if not lead and after.endswith("[/INST]") and self._spaced():
+            # Mistral-7B-Instruct v0.1 and v0.2 learnt answers that begin with a space: their tokenizer put one before
+            # each part of a conversation, of which their first templates say nothing.
+            lead = " "
         return Template(before, after, lead)
 
+    def words(self, stop: Sequence[str] = ()) -> Words:
+        """The text of one answer, as its tokens come."""
+        return Words(self._control, stop)
+
+    def start(self, text: str) -> list[int]:
+        """The tokens of our own words where a prompt begins, after the model's beginning-of-text token."""
+        return [*self.begin, *self._control.encode(text, add_special_tokens=False).ids]
+
     def control(self, text: str) -> list[int]:
-        """The tokens of our own words, in which the template's control words are special tokens."""
-        ids: list[int] = self._control.encode(text, add_special_tokens=False).ids
-        return ids
+        """The tokens of our own words on a new line, in which the template's control words are special tokens."""
+        return self._next(self._control, text)
 
     def plain(self, text: str) -> list[int]:
-        """The tokens of somebody else's words, in which nothing is special."""
-        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
-        return ids
+        """The tokens of somebody else's words on a new line, in which nothing is special."""
+        return self._next(self._plain, text)
 
     def labels(self, stem: str, labels: tuple[str, ...]) -> tuple[int, ...]:
         """The one token that each label is after `stem`.
@@ -95,6 +121,21 @@ class ModelTokens:
             raise ModelError(f"{self._folder}: two of the labels {', '.join(labels)} are the same token")
         return tuple(found)
 
+    def _next(self, tokenizer: Tokenizer, text: str) -> list[int]:
+        """As it is after a line's end, where no word gets a space of its own."""
+        ids: list[int] = tokenizer.encode(f"\n{text}", add_special_tokens=False).ids
+        count = len(self._line)
+        if ids[:count] == self._line:
+            return ids[count:]
+        # The line's end and the text's beginning are one token.
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _spaced(self) -> bool:
+        """Whether the tokenizer puts a space before a first word."""
+        first: list[str] = self._control.encode("x", add_special_tokens=False).tokens
+        return first[:1] != ["x"]
+
 
 def _refuse(message: str) -> str:
     raise ValueError(message)
@@ -112,19 +153,44 @@ def _config(folder: Path) -> dict[str, object]:
     return found
 
 
-def _tokenizer(folder: Path) -> Tokenizer:
-    path = folder / "tokenizer.json"
-    if path.exists():
-        try:
-            return Tokenizer.from_file(str(path))
-        except Exception as exc:
-            raise ModelError(f"{path} cannot be read: {exc}") from exc
-    if not (folder / "tokenizer.model").exists():
-        raise ModelError(f"{folder} has neither tokenizer.json nor tokenizer.model")
-    from transformers import AutoTokenizer  # noqa: PLC0415 (seconds, and only for old folders)
+def _default(template: object) -> object:
+    """The template for conversations where a folder names several."""
+    if not isinstance(template, list):
+        return template
+    named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+    return named.get("default")
 
+
+def _described(folder: Path, config: dict[str, object]) -> dict[str, Any]:
+    """The tokenizer as `tokenizer.json` describes one."""
+    path, model = folder / "tokenizer.json", folder / "tokenizer.model"
     try:
-        found: Tokenizer = AutoTokenizer.from_pretrained(str(folder), use_fast=True).backend_tokenizer
-    except Exception as exc:
-        raise ModelError(f"{folder / 'tokenizer.model'} cannot be converted: {exc}") from exc
+        if path.exists():
+            found: dict[str, Any] = json.loads(path.read_bytes())
+            return _once_spaced(found)
+        if model.exists():
+            return converted(model.read_bytes(), _added(folder, config))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as exc:
+        raise ModelError(f"{path if path.exists() else model} cannot be read: {exc}") from exc
+    raise ModelError(f"{folder} has neither tokenizer.json nor tokenizer.model")
+
+
+def _once_spaced(described: dict[str, Any]) -> dict[str, Any]:
+    """Without a second space where the template has one: an older conversion puts one before every part, even so."""
+    normalizer = described.get("normalizer") or {}
+    steps = normalizer.get("normalizers", [normalizer])
+    kinds = [step.get("type") for step in steps]
+    if kinds != ["Prepend", "Replace"] or steps[0].get("prepend") != _SPACE or described.get("pre_tokenizer"):
+        return described
+    spaces = {"type": "Metaspace", "replacement": _SPACE, "prepend_scheme": "always", "split": False}
+    return described | {"normalizer": None, "pre_tokenizer": spaces}
+
+
+def _added(folder: Path, config: dict[str, object]) -> dict[str, int]:
+    """Tokens that a fine-tuned model has beside its `tokenizer.model`."""
+    path = folder / "added_tokens.json"
+    found: dict[str, int] = json.loads(path.read_bytes()) if path.exists() else {}
+    listed = config.get("added_tokens_decoder")
+    for number, token in listed.items() if isinstance(listed, dict) else ():
+        found[token["content"]] = int(number)
     return found

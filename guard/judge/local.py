@@ -1,25 +1,23 @@
 """A judge on this machine: a Mistral in our own engine.
 
-One thread owns the model. Inquiries wait in a queue; those whose caller has left or whose deadline has passed are taken
-out unread.
+An inquiry is rendered and cut into tokens in a thread of its own; the engine's scheduler packs the prompts of many.
 """
 
 import asyncio
 import hashlib
-import queue
-import threading
-import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from guard.engine.checkpoint import load
 from guard.engine.hub import folder_of
+from guard.engine.jobs import Scored, Scoring
 from guard.engine.model import Mistral
-from guard.engine.scorer import Scorer
+from guard.engine.scheduler import Scheduler, Sizes
 from guard.engine.tokens import ModelTokens
 from guard.errors import JudgeFailed, ModelError, Overloaded
 from guard.judge import Answers, Inquiry
@@ -29,18 +27,16 @@ from guard.question import Answer
 
 __all__ = ["LocalJudge"]
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same model may give other answers: cached assessments become misses."""
 _SAMPLE = 1 << 20
 
 
-class _Job:
-    """An inquiry that waits, and the future of its answers."""
+class _Asked(NamedTuple):
+    """The prompts about one window of a text: branches of one job. `own` are their tokens after prefix and text."""
 
-    def __init__(self, inquiry: Inquiry, deadline: float | None) -> None:
-        self.inquiry = inquiry
-        self.deadline = deadline
-        self.answers: Future[Answers] = Future()
+    job: Scoring
+    own: list[list[int]]
 
 
 class LocalJudge:
@@ -64,83 +60,93 @@ class LocalJudge:
         network = Mistral(load(folder, device=device, dtype=dtype))
         window = network.shape.window or network.shape.positions
         self._context = min(context, window, network.shape.positions)
-        self._scorer = Scorer(network)
+        if device.type == "cpu":
+            # With a power of two no thread ends in the middle of a vector, where the last bit may differ.
+            torch.set_num_threads(1 << (torch.get_num_threads().bit_length() - 1))
+        self._scheduler = Scheduler(network, Sizes(pause=0.002 if device.type == "cuda" else 0.0))
+        self._scheduler.start()
+        self._render = ThreadPoolExecutor(2, thread_name_prefix="judge-prompts")
         # The same few policies and questions stand in every prompt: their tokens are found once.
-        self._prefix = lru_cache(64)(lambda shared: (*self._tokens.begin, *self._tokens.control(shared)))
+        self._prefix = lru_cache(64)(lambda shared: tuple(self._tokens.start(shared)))
         self._labels = lru_cache(256)(self._tokens.labels)
         self.name = model.partition("@")[0] if not Path(model).expanduser().is_dir() else folder.resolve().name
         self.fingerprint = _fingerprint(folder, f"{VERSION} {dtype} {form} {self._context}")
-        self._most_waiting = waiting
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._waiting = 0
-        self._lock = threading.Lock()
-        threading.Thread(target=self._work, name="judge", daemon=True).start()
+        self._most_open = waiting
+        self._open = 0
 
     async def answer(self, inquiries: Sequence[Inquiry], *, deadline: float | None) -> list[Answers]:
         """See `Judge.answer`."""
-        with self._lock:
-            if self._waiting + len(inquiries) > self._most_waiting:
-                raise Overloaded(f"{self._waiting} inquiries wait for the judge; at most {self._most_waiting} may")
-            self._waiting += len(inquiries)
-        jobs = [_Job(inquiry, deadline) for inquiry in inquiries]
-        for job in jobs:
-            self._jobs.put(job)
+        if self._open + len(inquiries) > self._most_open:
+            raise Overloaded(f"{self._open} inquiries wait for the judge; at most {self._most_open} may")
+        self._open += len(inquiries)
         try:
-            return await asyncio.gather(*[asyncio.wrap_future(job.answers) for job in jobs])
+            async with asyncio.TaskGroup() as group:
+                found = [group.create_task(self._answer(inquiry, deadline)) for inquiry in inquiries]
+        except* (JudgeFailed, Overloaded) as errors:
+            first = errors.exceptions[0]
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            raise first from None
         finally:
-            for job in jobs:
-                job.answers.cancel()
+            self._open -= len(inquiries)
+        return [task.result() for task in found]
 
     async def close(self) -> None:
         """Nothing to give back: the model stays for the next event loop."""
 
-    def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
-            with self._lock:
-                self._waiting -= 1
-            # False where the caller has left.
-            if not job.answers.set_running_or_notify_cancel():
-                continue
-            try:
-                if job.deadline is not None and time.monotonic() > job.deadline:
-                    raise JudgeFailed("not within the policy's deadline")
-                job.answers.set_result(self._answered(job.inquiry))
-            except (JudgeFailed, ModelError) as exc:
-                job.answers.set_exception(exc if isinstance(exc, JudgeFailed) else JudgeFailed(str(exc)))
-            except torch.OutOfMemoryError:
-                job.answers.set_exception(JudgeFailed("the GPU's memory does not suffice for this text"))
-            except Exception as exc:  # noqa: BLE001 (the thread must live on; the message could quote the text)
-                job.answers.set_exception(JudgeFailed(f"the engine failed ({type(exc).__name__})"))
+    async def _answer(self, inquiry: Inquiry, deadline: float | None) -> Answers:
+        loop = asyncio.get_running_loop()
+        try:
+            asked = await loop.run_in_executor(self._render, self._asked, inquiry, deadline)
+        except ModelError as exc:
+            raise JudgeFailed(str(exc)) from exc
+        try:
+            self._scheduler.submit(*[one.job for one in asked])
+            scored = await asyncio.gather(*[asyncio.wrap_future(one.job.found) for one in asked])
+        except (ValueError, TimeoutError) as exc:
+            raise JudgeFailed(str(exc)) from exc
+        except torch.OutOfMemoryError as exc:
+            raise JudgeFailed("the GPU's memory does not suffice for this text") from exc
+        except Overloaded:
+            raise
+        except Exception as exc:  # noqa: BLE001 (its message could quote the text)
+            raise JudgeFailed(f"the engine failed ({type(exc).__name__})") from None
+        finally:
+            for one in asked:
+                one.job.found.cancel()
+        made = [answer for one, result in zip(asked, scored, strict=True) for answer in _read(one, result, inquiry)]
+        return Answers(
+            answers(inquiry, self._form, made),
+            sum(len(one.job.prefix) + len(one.job.text) + sum(map(len, one.own)) for one in asked),
+            sum(result.cached for result in scored),
+        )
 
-    def _answered(self, inquiry: Inquiry) -> Answers:
+    def _asked(self, inquiry: Inquiry, deadline: float | None) -> list[_Asked]:
         rendered = prompts(inquiry, self._form, self._wrapping, context=self._context)
-        found: list[Answer] = []
-        tokens = cached = 0
+        made = []
         while rendered:
-            # The prompts about one window of the text are branches of one pass.
             first = rendered[0]
             together = [p for p in rendered if (p.shared, p.text) == (first.shared, first.text)]
             rendered = rendered[len(together) :]
-            made, read, known = self._scored(together, show=inquiry.show_prompt)
-            found += made
-            tokens += read
-            cached += known
-        return Answers(answers(inquiry, self._form, found), tokens, cached)
+            made.append(self._job(together, deadline))
+        return made
 
-    def _scored(self, together: list[Prompt], *, show: bool) -> tuple[list[Answer], int, int]:
-        prefix = self._prefix(together[0].shared)
-        text = self._tokens.plain(together[0].text)
-        asks = [self._tokens.control(prompt.ask) for prompt in together]
+    def _job(self, together: list[Prompt], deadline: float | None) -> _Asked:
+        own = [self._tokens.control(prompt.ask) for prompt in together]
         labels = [self._labels(prompt.ask[-32:], prompt.labels) for prompt in together]
-        scored = self._scorer.score(prefix, text, asks, labels)
-        made = []
-        for logprobs, ask, own in zip(scored.logprobs, asks, labels, strict=True):
-            answer = exact(logprobs)
-            if show:
-                answer = Answer(answer.probabilities, answer.mass, prompt=(*prefix, *text, *ask), labels=own)
-            made.append(answer)
-        return made, len(prefix) + len(text) + sum(map(len, asks)), scored.cached
+        text = self._tokens.plain(together[0].text)
+        return _Asked(Scoring(self._prefix(together[0].shared), text, own, labels, deadline=deadline), own)
+
+
+def _read(asked: _Asked, scored: Scored, inquiry: Inquiry) -> list[Answer]:
+    made = []
+    for logprobs, own, labels in zip(scored.logprobs, asked.own, asked.job.labels, strict=True):
+        answer = exact(logprobs)
+        if inquiry.show_prompt:
+            prompt = (*asked.job.prefix, *asked.job.text, *own)
+            answer = Answer(answer.probabilities, answer.mass, prompt=prompt, labels=tuple(labels))
+        made.append(answer)
+    return made
 
 
 def _wrapping(tokens: ModelTokens, form: Format) -> Wrapping:

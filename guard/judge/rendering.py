@@ -207,7 +207,9 @@ def _wildguard(content: Content) -> list[Prompt]:
         asked = [turn.text for turn in content.context if turn.role == "user"]
         request, response = (asked[-1] if asked else ""), content.text
     shared = f"<|user|>\n[INST] {_WILDGUARD}"
-    text = f"{quoted(request)}\n\nAI assistant:\n{quoted(response)}\n\n---\n\nAnswers: [/INST]\n<|assistant|>\n"
+    text = f"{quoted(request)}\n\nAI assistant:\n{quoted(response)}\n"
+    # Not with the text, in which nothing is a control word.
+    ending = "\n---\n\nAnswers: [/INST]\n<|assistant|>\n"
     stems = ["Harmful request:"]
     if content.rail is Rail.OUTPUT:
         stems += [f"Harmful request:{first}\nResponse refusal:" for first in _YES_NO]
@@ -216,7 +218,7 @@ def _wildguard(content: Content) -> list[Prompt]:
             for first in _YES_NO
             for second in _YES_NO
         ]
-    return [Prompt(shared, text, stem, _YES_NO) for stem in stems]
+    return [Prompt(shared, text, f"{ending}{stem}", _YES_NO) for stem in stems]
 
 
 def _marginal(found: Sequence[Answer]) -> Answer:

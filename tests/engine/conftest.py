@@ -1,4 +1,4 @@
-"""Tiny random Mistrals, written by transformers itself as a model's folder is."""
+"""Tiny random Mistrals, written by transformers itself as a model's folder is; and what the engine's tests share."""
 
 import json
 from pathlib import Path
@@ -66,6 +66,39 @@ def write_tiny(folder: Path, *, window: int | None = 8, seed: int = 0, **changes
         json.dumps({"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE})
     )
     return folder
+
+
+CPU = torch.device("cpu")
+
+
+def tokens(count: int, seed: int) -> list[int]:
+    """Some tokens that are no control words."""
+    return torch.randint(5, 400, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def engine(folder: Path):
+    """The model in our engine."""
+    from guard.engine.checkpoint import load
+    from guard.engine.model import Mistral
+
+    return Mistral(load(folder, device=CPU, dtype=torch.float32))
+
+
+def last_logits(reference, ids: list[int]):
+    """transformers' logits of the next token."""
+    with torch.inference_mode():
+        return reference(torch.tensor([ids])).logits[0, -1]
+
+
+def close(ours, theirs) -> None:
+    """Relative 1e-4, of the largest."""
+    assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+def settle(scheduler) -> None:
+    """Steps until nothing is left to do."""
+    while scheduler.step():
+        pass
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from transformers import MistralForCausalLM  # noqa: E402
 
 from guard.engine.checkpoint import load, shape_of  # noqa: E402
 from guard.engine.hub import folder_of  # noqa: E402
-from guard.engine.model import NOTHING, Mistral  # noqa: E402
+from guard.engine.kv import NOTHING  # noqa: E402
+from guard.engine.model import Mistral, Part  # noqa: E402
 from guard.errors import ModelError  # noqa: E402
 from tests.engine.conftest import write_tiny  # noqa: E402
 
@@ -22,7 +23,7 @@ IDS = [5, 9, 17, 200, 3]
 
 def logits(folder):
     model = Mistral(load(folder, device=CPU, dtype=torch.float32))
-    return model.logits(model.hidden(NOTHING, IDS[:-1], [IDS[-1:]]))[0]
+    return model.logits(model.run([Part(NOTHING, IDS)])[0].hidden)[0]
 
 
 def test_shards_give_the_same_as_one_file(tiny, tmp_path):
