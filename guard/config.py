@@ -86,7 +86,7 @@ class JudgeSettings(_Settings, frozen=True):
     """Chat template that `completions` writes around a prompt."""
     format: Literal["instruct", "wildguard", "llama_guard"] = "instruct"
     """Prompts: of any instruct model, or the own format of WildGuard or of Llama Guard 3; also for a local judge."""
-    context_tokens: Annotated[int, Meta(ge=512)] = 4_096
+    context_tokens: Annotated[int, Meta(ge=512)] = 8_192
     """Tokens that the model reads at once; longer texts are read in overlapping windows."""
     timeout_seconds: Annotated[float, Meta(gt=0.0)] = 30.0
     """How long one call may take; a policy's `deadline_ms` holds as well."""

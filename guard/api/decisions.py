@@ -176,8 +176,8 @@ class DecisionResponse(msgspec.Struct, frozen=True):
 
 _DECODER = msgspec.json.Decoder(DecisionRequest)
 _NO_JUDGE = (
-    "No judge is configured: start Guard with GUARD_JUDGE_URL and GUARD_JUDGE_MODEL set to an OpenAI-compatible "
-    "server and one of its models (docs/judge.md)"
+    "No judge is configured: start Guard with GUARD_JUDGE set to a Mistral-7B for this machine, or with "
+    "GUARD_JUDGE_URL and GUARD_JUDGE_MODEL set to an OpenAI-compatible server and one of its models (docs/judge.md)"
 )
 
 

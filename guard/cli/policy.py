@@ -2,16 +2,21 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import rich_click as click
 
 from guard.cli import policies_option
 from guard.content import Content, Rail
-from guard.errors import ConfigError, InvalidPolicy
+from guard.errors import ConfigError, InvalidPolicy, ModelError
 from guard.judge import asking
-from guard.judge.rendering import FORMATS, WRAPPINGS, Format, Prompt, prompts
+from guard.judge.pieces import prose_tokens
+from guard.judge.rendering import FORMATS, WRAPPINGS, Format, Prompt, Wrapping, prompts
 from guard.policy import Policy
+
+if TYPE_CHECKING:
+    from guard.engine.tokens import ModelTokens
 
 __all__ = ["command"]
 
@@ -93,11 +98,11 @@ def show(name: str, policies: Path | None, as_json: bool) -> None:
 @click.option("--rail", type=click.Choice([rail.value for rail in Rail]), default="input", show_default=True)
 @click.option("--category", help="The category that is asked about [the first].")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="instruct", show_default=True)
-@click.option("--template", type=click.Choice(list(WRAPPINGS)), default="mistral", show_default=True)
+@click.option("--template", type=click.Choice(list(WRAPPINGS)), help="Chat template [the tokenizer's, or mistral].")
 @click.option(
     "--tokenizer",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The model's tokenizer.json: shows the token ids too, and the label's.",
+    type=click.Path(path_type=Path, exists=True),
+    help="A model's folder or its tokenizer file: shows the token ids too, and the labels'.",
 )
 def show_prompt(
     name: str,
@@ -106,7 +111,7 @@ def show_prompt(
     rail: str,
     category: str | None,
     form: Format,
-    template: str,
+    template: str | None,
     tokenizer: Path | None,
 ) -> None:
     """Show what a judge reads under policy NAME: the prompt to the letter, and the labels of its answer."""
@@ -124,27 +129,37 @@ def show_prompt(
         )
     content = Content.of(normalise(text).text, rail=Rail(rail))
     inquiry = asking(policy, content, (asked,))
-    for prompt in prompts(inquiry, form, WRAPPINGS[template], context=4_096):
+    from guard.config import settings_from
+
+    context = settings_from().judge.context_tokens
+    tokens = _tokens(tokenizer) if tokenizer is not None else None
+    own = tokens.template() if tokens is not None and template is None else None
+    wrapping = Wrapping(own.before, own.after, own.lead) if own is not None else WRAPPINGS[template or "mistral"]
+    prose = prose_tokens if tokens is None else lambda words: len(tokens.start(words))
+    for prompt in prompts(inquiry, form, wrapping, context=context, prose=prose):
         click.echo(prompt.shared + prompt.text + prompt.ask)
         click.echo(f"\nlabels: {', '.join(map(repr, prompt.labels))}", err=True)
-        if tokenizer is not None:
-            _show_tokens(tokenizer, prompt)
+        if tokens is not None:
+            _show_tokens(tokens, prompt)
 
 
-def _show_tokens(path: Path, prompt: Prompt) -> None:
-    """The ids of the prompt, part by part, and of each label."""
-    from tokenizers import Tokenizer
+def _tokens(path: Path) -> "ModelTokens":
+    from guard.engine.tokens import ModelTokens
 
-    try:
-        model = Tokenizer.from_file(str(path))
-    except Exception as exc:
-        raise ConfigError(f"--tokenizer: {path} is no tokenizer.json ({exc})") from exc
-    whole = model.encode(prompt.shared + prompt.text + prompt.ask).ids
+    if not path.is_dir() and path.name not in ("tokenizer.json", "tokenizer.model"):
+        raise ConfigError(f"--tokenizer: {path} is no model's folder, tokenizer.json or tokenizer.model")
+    return ModelTokens(path if path.is_dir() else path.parent)
+
+
+def _show_tokens(tokens: "ModelTokens", prompt: Prompt) -> None:
+    """The ids of the prompt, as the local judge reads it, and of each label."""
+    whole = [*tokens.start(prompt.shared), *tokens.plain(prompt.text), *tokens.control(prompt.ask)]
     click.echo(f"{len(whole)} tokens: {' '.join(map(str, whole))}")
     for label in prompt.labels:
-        ids = model.encode(prompt.shared + prompt.text + prompt.ask + label).ids
-        one = len(ids) == len(whole) + 1 and ids[: len(whole)] == whole
-        click.echo(f"label {label!r}: {ids[-1] if one else 'not one token after this template'}")
+        try:
+            click.echo(f"label {label!r}: {tokens.labels(prompt.ask[-32:], (label,))[0]}")
+        except ModelError:
+            click.echo(f"label {label!r}: not one token after this template")
 
 
 def _load(folder: Path | None) -> dict[str, Policy]:

@@ -27,7 +27,7 @@ from guard.question import Answer
 
 __all__ = ["LocalJudge"]
 
-VERSION = 2
+VERSION = 3
 """Raise it whenever the same model may give other answers: cached assessments become misses."""
 _SAMPLE = 1 << 20
 
@@ -48,7 +48,7 @@ class LocalJudge:
         ModelError: the folder is not complete, is of another architecture, or its template has no one-token labels.
     """
 
-    def __init__(self, model: str, *, form: Format = "instruct", context: int = 4_096, waiting: int = 1_024) -> None:
+    def __init__(self, model: str, *, form: Format = "instruct", context: int = 8_192, waiting: int = 1_024) -> None:
         folder = folder_of(model)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -69,6 +69,7 @@ class LocalJudge:
         # The same few policies and questions stand in every prompt: their tokens are found once.
         self._prefix = lru_cache(64)(lambda shared: tuple(self._tokens.start(shared)))
         self._labels = lru_cache(256)(self._tokens.labels)
+        self._prose = lru_cache(256)(lambda text: len(self._tokens.start(text)))
         self.name = model.partition("@")[0] if not Path(model).expanduser().is_dir() else folder.resolve().name
         self.fingerprint = _fingerprint(folder, f"{VERSION} {dtype} {form} {self._context}")
         self._most_open = waiting
@@ -122,7 +123,7 @@ class LocalJudge:
         )
 
     def _asked(self, inquiry: Inquiry, deadline: float | None) -> list[_Asked]:
-        rendered = prompts(inquiry, self._form, self._wrapping, context=self._context)
+        rendered = prompts(inquiry, self._form, self._wrapping, context=self._context, prose=self._prose)
         made = []
         while rendered:
             first = rendered[0]

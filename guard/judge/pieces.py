@@ -1,18 +1,29 @@
 """Long text in pieces that surely fit, for judges whose tokenizer is elsewhere."""
 
-__all__ = ["pieces_of", "tokens_at_most"]
+__all__ = ["pieces_of", "prose_tokens", "tokens_at_most"]
 
 _ASCII_CHARACTERS = 2.5
 """Characters of plain text that make a token, at the least: English has four, code and numbers fewer."""
 _OTHER_TOKENS = 1.5
 """Tokens of a character beyond ASCII, at the most but for rare scripts, which fall back to bytes."""
+_PROSE_CHARACTERS = 3.5
+"""The same for English sentences: the shipped policies have 4.0 in Mistral's vocabularies."""
 _OVERLAP = 0.1
 
 
 def tokens_at_most(text: str) -> int:
     """More tokens than the text has under any of the usual vocabularies."""
+    return _tokens(text, _ASCII_CHARACTERS)
+
+
+def prose_tokens(text: str) -> int:
+    """About as many tokens as sentences have, and rather more."""
+    return _tokens(text, _PROSE_CHARACTERS)
+
+
+def _tokens(text: str, characters: float) -> int:
     other = sum(not character.isascii() for character in text)
-    return int((len(text) - other) / _ASCII_CHARACTERS + other * _OTHER_TOKENS) + 1
+    return int((len(text) - other) / characters + other * _OTHER_TOKENS) + 1
 
 
 def pieces_of(text: str, *, most: int) -> list[str]:

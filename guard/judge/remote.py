@@ -26,7 +26,7 @@ from guard.breaker import Breaker
 from guard.errors import ConfigError, JudgeFailed, Overloaded
 from guard.judge import Answers, Inquiry
 from guard.judge.readout import exact, of_the_top
-from guard.judge.rendering import Format, Prompt, Wrapping, answers, prompts
+from guard.judge.rendering import LETTERS, Format, Prompt, Wrapping, answers, prompts
 from guard.policy.prompt import block, statement
 from guard.question import Answer, Choice, Option, Predicate, Question, Scale
 
@@ -34,7 +34,7 @@ __all__ = ["Api", "RemoteJudge"]
 
 Api = Literal["completions", "chat", "decisions"]
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same settings may give other answers: cached assessments become misses."""
 TOP = 20
 """Most likely tokens that are asked for where labels cannot be named; vLLM's and OpenAI's upper limit."""
@@ -155,7 +155,7 @@ class RemoteJudge:
         timeout: float = 30.0,
         in_flight: int = 16,
         waiting: int = 1_024,
-        context: int = 4_096,
+        context: int = 8_192,
         salt: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -273,6 +273,8 @@ class RemoteJudge:
 
     async def _chatted(self, asked: Sequence[tuple[Prompt, bool]], ends: float | None) -> list[_Read]:
         ((prompt, _),) = asked
+        if prompt.begun:
+            raise JudgeFailed(f"more than {len(LETTERS)} options need GUARD_JUDGE_API=completions")
         body: dict[str, Any] = {
             "model": self.name,
             "messages": [{"role": "user", "content": prompt.shared + prompt.text + prompt.ask}],

@@ -17,7 +17,7 @@ from guard.policy.compiled import Policy
 from guard.policy.schema import Category
 from guard.question import Choice, Option, Predicate
 
-__all__ = ["NOT_MODERATED", "block", "preamble", "question", "quoted", "self_reflection", "statement"]
+__all__ = ["NOT_MODERATED", "block", "most_examples", "preamble", "question", "quoted", "self_reflection", "statement"]
 
 NOT_MODERATED = "not moderated"
 """The option of a self-reflection that says of a text that it falls under no category."""
@@ -50,13 +50,26 @@ _CONTROL = re.compile(
 
 
 @lru_cache(64)
-def preamble(policy: Policy, rail: Rail) -> str:
-    """What every text on this rail has before it: the task, then all categories that are checked there."""
+def preamble(policy: Policy, rail: Rail, *, examples: int | None = None) -> str:
+    """What every text on this rail has before it: the task, then all categories that are checked there.
+
+    Of a category's examples of either kind, the first `examples`; None: all.
+    """
     parts = [_TASK, _SPEAKERS[rail], f"# Policy: {policy.spec.description.strip()}"]
     if policy.spec.mode == "self_reflection":
         listed = [f"- {name}: {policy.categories[name].definition.strip()}" for name in _names(policy, rail)]
         return "\n".join([*parts[:2], "", _REFLECT, "", *listed, "", _CLASSIFY])
-    return "\n\n".join([*parts, *(_described(name, policy.categories[name]) for name in _names(policy, rail))])
+    return "\n\n".join(
+        [*parts, *(_described(name, policy.categories[name], examples) for name in _names(policy, rail))]
+    )
+
+
+def most_examples(policy: Policy) -> int:
+    """How many examples of one kind the category with most of them has."""
+    return max(
+        (max(len(found.examples.violates), len(found.examples.allowed)) for found in policy.categories.values()),
+        default=0,
+    )
 
 
 def block(content: Content) -> str:
@@ -95,14 +108,14 @@ def quoted(text: str) -> str:
     return _CONTROL.sub(lambda found: f" {found[0]}" if found[0] == ">" else f"{found[0]} ", text)
 
 
-def _described(name: str, category: Category) -> str:
+def _described(name: str, category: Category, most: int | None = None) -> str:
     lines = [f"## {name}: {category.title.strip()}", " ".join(category.definition.split())]
     for heading, examples in (
         ("Violations:", category.examples.violates),
         ("No violations:", category.examples.allowed),
     ):
-        if examples:
-            lines += [heading, *(f"- {' '.join(quoted(example).split())}" for example in examples)]
+        if examples[:most]:
+            lines += [heading, *(f"- {' '.join(quoted(example).split())}" for example in examples[:most])]
     return "\n".join(lines)
 
 

@@ -55,9 +55,12 @@ def test_show_prompt_shows_token_ids(tmp_path):
     shown = guard("policy", "show-prompt", "default", "--tokenizer", str(path))
     assert "label ' Yes': 1" in shown.stdout
     assert "label ' No': 2" in shown.stdout
-    broken = tmp_path / "broken.json"
-    broken.write_text("{}")
-    assert "is no tokenizer.json" in guard("policy", "show-prompt", "default", "--tokenizer", str(broken)).stderr
+    assert guard("policy", "show-prompt", "default", "--tokenizer", str(tmp_path)).stdout == shown.stdout
+    other = tmp_path / "broken.json"
+    other.write_text("{}")
+    assert "is no model's folder" in guard("policy", "show-prompt", "default", "--tokenizer", str(other)).stderr
+    path.write_text("{}")
+    assert "cannot be read" in guard("policy", "show-prompt", "default", "--tokenizer", str(path)).stderr
 
 
 def test_check_asks_the_judge_about_what_is_doubtful(settings):

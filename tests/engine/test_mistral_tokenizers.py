@@ -166,6 +166,18 @@ def test_labels_are_what_the_model_would_say(loaded, official, version, template
     assert found == tuple([asked_of(official[version], "Is it?", word, "So?")[before] for word in words])
 
 
+@pytest.mark.parametrize(("version", "template", "kind"), CASES)
+def test_a_letter_and_a_digit_are_two_tokens(loaded, version, template, kind):
+    """A choice of 255 options: every label of every prompt is one token."""
+    tokens = loaded(version, template, kind)
+    options = tuple([Option(f"option {n}") for n in range(255)])
+    made = prompts(
+        Inquiry(Content("x"), (Choice("Which?", options),)), "instruct", _wrapping(tokens, "instruct"), context=4_096
+    )
+    assert sum(len(tokens.labels(prompt.ask[-32:], prompt.labels)) for prompt in made) == 26 + 255
+    assert len({tokens.labels(prompt.ask[-32:], prompt.labels)[0] for prompt in made[1:]}) == 1
+
+
 def test_control_words_are_tokens_where_the_model_has_them(loaded):
     """In v3 and v2 by themselves; in v1 they are letters, as the model was taught."""
     for version in ("v2", "v3"):

@@ -266,7 +266,7 @@ async def test_a_long_text_is_read_in_windows(judge_server):
     other = {" Yes": math.log(0.1), " No": math.log(0.9)}
     judge_server.model = lambda prompt: told if "NEEDLE" in prompt else other
     text = "some plain words " * 2_000 + "NEEDLE"
-    (answers,) = await ask(a_judge(judge_server.url), about(text))
+    (answers,) = await ask(a_judge(judge_server.url, context=4_096), about(text))
     assert answers.answers[0].probabilities[0] == pytest.approx(0.9)
     prompts_sent = [prompt for body in judge_server.asked("/v1/completions") for prompt in body["prompt"]]
     assert len(prompts_sent) > 2

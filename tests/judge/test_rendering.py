@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 from pathlib import Path
 
@@ -112,13 +113,49 @@ def test_questions_share_everything_before_them():
     assert second[0].shared == first[0].shared
 
 
-def test_many_options_get_labels_of_two_letters():
-    """255 options, 255 different labels."""
+def test_more_options_than_letters_are_a_letter_and_a_digit():
+    """One prompt for the letters, one for the digits after each; together a probability for each of 255 options."""
     options = tuple([Option(str(n)) for n in range(255)])
-    (prompt,) = prompts(Inquiry(Content("x"), (Choice("Which?", options),)), "instruct", MISTRAL, context=4_096)
-    assert len(set(prompt.labels)) == 255
+    inquiry = Inquiry(Content("x"), (Predicate("Yes?"), Choice("Which?", options), Predicate("No?")))
+    made = prompts(inquiry, "instruct", MISTRAL, context=4_096)
+    before, first, *rest, after = made
+    assert (before.begun, after.begun) == (False, False)
+    assert first.labels == tuple([f" {letter}" for letter in LETTERS])
+    assert [prompt.ask.removeprefix(first.ask) for prompt in rest] == [f" {letter}" for letter in LETTERS]
+    assert [len(prompt.labels) for prompt in rest] == [10] * 25 + [5]
+    assert "Z4) 254" in first.ask
+    luck = random.Random(0)
+
+    def answer(count: int) -> Answer:
+        weights = [luck.random() for _ in range(count)]
+        return Answer(tuple([w / sum(weights) for w in weights]), mass=0.9)
+
+    found = [answer(len(prompt.labels)) for prompt in made]
+    one, which, other = answers(inquiry, "instruct", found)
+    assert (one, other) == (found[0], found[-1])
+    assert sum(which.probabilities) == pytest.approx(1)
+    assert which.probabilities[37] == pytest.approx(found[1].probabilities[3] * found[5].probabilities[7])
+    assert which.mass == pytest.approx(0.81)
     (prompt,) = prompts(Inquiry(Content("x"), (Choice("Which?", options[:26]),)), "instruct", MISTRAL, context=4_096)
     assert prompt.labels == tuple([f" {letter}" for letter in LETTERS])
+
+
+def test_a_policy_leaves_room_for_the_text():
+    """Where its words would fill the context it has fewer examples, and then none; its definitions stay."""
+    words = {"definition": "About hate. " * 40, "examples": {"violates": ["Bad words. " * 40] * 5}}
+    policy = a_policy(["hate"], category=words)
+    said = [
+        prompts(asking(policy, Content("x"), ("hate",)), "instruct", MISTRAL, context=context)[0].shared
+        for context in (8_192, 1_400, 600)
+    ]
+    assert [one.count("- Bad words.") for one in said] == [5, 4, 0]
+    assert all("About hate." in one for one in said)
+    long = Content("plain words of a text " * 400)
+    pieces = prompts(asking(policy, long, ("hate",)), "instruct", MISTRAL, context=4_096)
+    assert len(pieces) <= 3
+    # A tokenizer at hand counts better than an estimate.
+    exact = prompts(asking(policy, long, ("hate",)), "instruct", MISTRAL, context=1_400, prose=lambda words: 10)
+    assert exact[0].shared.count("- Bad words.") == 5
 
 
 def test_of_several_windows_the_one_that_finds_most_counts():
