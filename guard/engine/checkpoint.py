@@ -8,7 +8,7 @@ Pickled weights (`.bin`, `.pt`) are not read: they can run code.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from torch import Tensor
 
 from guard.errors import ModelError
 
-__all__ = ["Shape", "Weights", "assembled", "load", "shape_of"]
+__all__ = ["Shape", "Weights", "assembled", "folders_of", "load", "shape_of"]
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 _ARCHITECTURES = ("MistralForCausalLM",)
-_SPARE = 1.15
+_SPARE = 1.1
 """Memory beyond the weights that loading and a step need, as a factor."""
+_KEPT_TOKENS = 32_768
+"""Tokens of prefixes whose keys and values are kept (`Sizes.prefix_tokens`)."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -136,8 +138,7 @@ def load(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Weights:
     Raises:
         ModelError: a file is missing or damaged, a tensor is missing or of another size, or memory does not suffice.
     """
-    adapter = folder / "adapter_config.json"
-    base = _base_of(adapter) if adapter.exists() else folder
+    *_, base = folders_of(folder)
     shape = shape_of(base)
     _check_memory(shape, device, dtype)
     try:
@@ -146,21 +147,31 @@ def load(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Weights:
         raise ModelError(
             f"{base}: the weights need {_gigabytes(shape, dtype):.1f} GB, which {device} does not have"
         ) from exc
-    if adapter.exists():
+    if base != folder:
         _add_adapter(weights, folder)
     return weights
 
 
 def _check_memory(shape: Shape, device: torch.device, dtype: torch.dtype) -> None:
-    if device.type != "cuda":
-        return
-    free, _ = torch.cuda.mem_get_info(device)
-    needed = _gigabytes(shape, dtype) * _SPARE
-    if free / 1e9 < needed:
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _available()
+    kept = 2 * shape.layers * shape.kv_heads * shape.head_width * dtype.itemsize * _KEPT_TOKENS / 1e9
+    needed = _gigabytes(shape, dtype) * _SPARE + (kept if device.type == "cuda" else 0.0)
+    if free is not None and free / 1e9 < needed:
         raise ModelError(
-            f"the model needs {needed:.1f} GB on {device}, of which {free / 1e9:.1f} GB are free; "
-            "use a larger GPU, or serve a quantised model elsewhere and give GUARD_JUDGE_URL"
+            f"the model needs {needed:.1f} GB on {device}, of which {free / 1e9:.1f} GB are free; use a machine with "
+            "more, or serve a quantised model elsewhere and give GUARD_JUDGE_URL"
         )
+
+
+def _available() -> int | None:
+    """Bytes of memory that programs may still take, where the system says so."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1_024
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def _gigabytes(shape: Shape, dtype: torch.dtype) -> float:
@@ -184,7 +195,7 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _tensors(folder: Path, device: torch.device, dtype: torch.dtype) -> Mapping[str, Tensor]:
+def _tensors(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for path in _files(folder):
         try:
@@ -196,8 +207,10 @@ def _tensors(folder: Path, device: torch.device, dtype: torch.dtype) -> Mapping[
     return found
 
 
-def assembled(shape: Shape, tensors: Mapping[str, Tensor], folder: Path) -> Weights:
+def assembled(shape: Shape, tensors: MutableMapping[str, Tensor], folder: Path) -> Weights:
     """The weights out of a checkpoint's tensors, by their names on the hub; `folder` is for messages.
+
+    Tensors are taken out of the mapping as they are used: what is joined does not stay in memory twice.
 
     Raises:
         ModelError: a tensor is missing or of another size.
@@ -205,7 +218,7 @@ def assembled(shape: Shape, tensors: Mapping[str, Tensor], folder: Path) -> Weig
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
 
     def take(name: str, *size: int) -> Tensor:
-        tensor = tensors.get(name)
+        tensor = tensors.pop(name, None)
         if tensor is None:
             raise ModelError(f"{folder}: the weights have no {name}")
         if tuple(tensor.shape) != size:
@@ -235,10 +248,26 @@ def assembled(shape: Shape, tensors: Mapping[str, Tensor], folder: Path) -> Weig
     return Weights(shape, words, tuple(layers), take("model.norm.weight", shape.width), head)
 
 
+def folders_of(folder: Path) -> list[Path]:
+    """The folder, and that of its base where it is a LoRA adapter.
+
+    Raises:
+        ModelError: the adapter's configuration is missing something or names a base that is not here.
+    """
+    adapter = folder / "adapter_config.json"
+    return [folder, _base_of(adapter)] if adapter.exists() else [folder]
+
+
 def _base_of(adapter: Path) -> Path:
-    config = json.loads(adapter.read_bytes())
-    if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or config.get("use_dora"):
-        raise ModelError(f"{adapter}: only plain LoRA adapters can be added (no bias, no DoRA)")
+    config = _adapter(adapter)
+    plain = config.get("peft_type") == "LORA" and config.get("bias", "none") == "none"
+    if not plain or any(
+        config.get(name) for name in ("use_dora", "rank_pattern", "alpha_pattern", "layer_replication")
+    ):
+        raise ModelError(
+            f"{adapter}: only plain LoRA adapters can be added (no bias, no DoRA, one rank for all matrices); merge it "
+            "into its base with peft's merge_and_unload and load that"
+        )
     base = Path(config.get("base_model_name_or_path") or "")
     base = base if base.is_absolute() else adapter.parent / base
     if not (base / "config.json").exists():
@@ -249,9 +278,18 @@ def _base_of(adapter: Path) -> Path:
     return base
 
 
+def _adapter(path: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads(path.read_bytes())
+        int(config["r"]), float(config["lora_alpha"])
+    except (OSError, ValueError, TypeError, KeyError) as exc:
+        raise ModelError(f"{path} is no configuration of a LoRA adapter ({exc})") from exc
+    return config
+
+
 def _add_adapter(weights: Weights, folder: Path) -> None:
     """Adds `B @ A * alpha / r` to every matrix that the adapter names, in place."""
-    config = json.loads((folder / "adapter_config.json").read_bytes())
+    config = _adapter(folder / "adapter_config.json")
     rank, alpha = int(config["r"]), float(config["lora_alpha"])
     scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
     path = folder / "adapter_model.safetensors"

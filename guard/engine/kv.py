@@ -96,7 +96,9 @@ class Rings:
         self._free.append(slot)
 
     def fill(self, slot: int, run: KeyValues) -> None:
-        """The sequence in `slot` is this run so far."""
+        """The sequence in `slot` is this run so far; IndexError for a slot that nobody has."""
+        if slot < 0 or slot in self._free:
+            raise IndexError(f"slot {slot} is nobody's")
         kept = min(run.kept, self.capacity)
         places = torch.arange(run.length - kept, run.length, device=self.keys[0].device) % self.capacity
         for number, (keys, values) in enumerate(zip(run.keys, run.values, strict=True)):

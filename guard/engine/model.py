@@ -145,15 +145,19 @@ class Mistral:
         head = self._weights.head
         filled = functional.pad(hidden, (0, 0, 0, -len(hidden) % ROWS))
         total = torch.full((len(filled),), -torch.inf, device=hidden.device)
-        for part in torch.split(head, _SLICE):
-            total = torch.logaddexp(total, functional.linear(filled, part).float().logsumexp(-1))
-        found: list[Tensor] = []
-        for row, own, one in zip(hidden, labels, total, strict=False):
-            # By itself: a product's order over the width may follow the number of its rows and labels.
-            found.append(functional.linear(row[None], head[torch.tensor([*own], device=head.device)])[0].float() - one)
-        # One wait for the device, not one for each row.
-        flat = iter(torch.cat(found).tolist() if found else [])
-        return [[next(flat) for _ in own] for own in labels]
+        widest = max(map(len, labels))
+        wanted = torch.tensor([[*own, *[0] * (widest - len(own))] for own in labels]).to(hidden.device)
+        found = torch.zeros(wanted.shape, device=hidden.device)
+        for number, part in enumerate(torch.split(head, _SLICE)):
+            logits = functional.linear(filled, part).float()
+            total = torch.logaddexp(total, logits.logsumexp(-1))
+            # From the same product as the sum: a label's share of it is never more than all.
+            place = wanted - number * _SLICE
+            inside = (place >= 0) & (place < len(part))
+            own = logits[: len(hidden)].gather(1, place.clamp(0, len(part) - 1))
+            found = torch.where(inside, own, found)
+        rows = (found - total[: len(hidden), None]).tolist()
+        return [row[: len(own)] for row, own in zip(rows, labels, strict=True)]
 
     def _projected(self, layer: Layer, normed: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         shape = self.shape

@@ -9,12 +9,15 @@ from torch import Tensor
 
 __all__ = ["Sampler", "Sampling", "choose"]
 
+_COLDEST = 1e-4
+"""Below it the likeliest token is as good as certain."""
+
 
 class Sampling(msgspec.Struct, frozen=True):
     """How a sequence goes on.
 
     Attributes:
-        temperature: what logits are divided by; 0 takes the likeliest token.
+        temperature: what logits are divided by; 0, and what is hardly more, takes the likeliest token.
         top_p: only the likeliest tokens that together have this probability are drawn from.
         seed: the same seed draws the same numbers, whatever else runs; None draws anew each time.
         most: tokens at most.
@@ -54,17 +57,19 @@ def choose(logits: Tensor, samplers: Sequence[Sampler]) -> tuple[list[int], list
     """A token for each row of float32 [sequences, vocabulary], and its log-probability before temperature and top_p."""
     plain = logits.log_softmax(-1)
     tokens = logits.argmax(-1)
-    drawn = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature > 0]
+    drawn = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature > _COLDEST]
     if drawn:
-        rules = [samplers[row].sampling for row in drawn]
+        rules = [
+            (samplers[row].sampling.temperature, samplers[row].sampling.top_p, samplers[row].draw()) for row in drawn
+        ]
         at = torch.tensor(drawn, device=logits.device)
-        warm = torch.tensor([rule.temperature for rule in rules], device=logits.device)
-        most = torch.tensor([rule.top_p for rule in rules], device=logits.device)
-        luck = torch.tensor([samplers[row].draw() for row in drawn], device=logits.device)
-        chances, order = torch.sort((logits[at] / warm[:, None]).softmax(-1), dim=-1, descending=True, stable=True)
-        # float64: thirty thousand small numbers are summed up.
-        summed = chances.double().cumsum(-1)
-        kept = ((summed - chances) < most[:, None]).sum(-1, keepdim=True)
+        # float64: thirty thousand small numbers are summed up, and a rule may be a very small number itself.
+        warm, most, luck = torch.tensor(rules, dtype=torch.float64).to(logits.device).T
+        rows = logits[at].double()
+        rows = (rows - rows.amax(-1, keepdim=True)) / warm[:, None]
+        chances, order = torch.sort(rows.softmax(-1), dim=-1, descending=True, stable=True)
+        summed = chances.cumsum(-1)
+        kept = ((summed - chances) < most[:, None]).sum(-1, keepdim=True).clamp(min=1)
         place = luck[:, None] * summed.gather(1, kept - 1)
         index = torch.minimum((summed <= place).sum(-1, keepdim=True), kept - 1)
         tokens[at] = order.gather(1, index)[:, 0]

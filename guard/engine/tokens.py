@@ -21,6 +21,9 @@ from guard.errors import ModelError
 __all__ = ["ModelTokens", "Template"]
 
 _MARK = "GUARDMARK"
+_FILES = ("tokenizer.json", "tokenizer.model")
+_OVERLAP = 10
+"""A piece of a long text has one token in so many of the piece before it."""
 _SPACE = "▁"
 
 
@@ -39,7 +42,9 @@ class ModelTokens:
         ModelError: the folder has no tokenizer that can be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, *folders: Path) -> None:
+        """Of the first folder that has a tokenizer: an adapter's own, or its base's."""
+        folder = next((one for one in folders if any((one / name).exists() for name in _FILES)), folders[0])
         self._folder = folder
         config = _config(folder)
         described = _described(folder, config)
@@ -103,6 +108,26 @@ class ModelTokens:
     def plain(self, text: str) -> list[int]:
         """The tokens of somebody else's words on a new line, in which nothing is special."""
         return self._next(self._plain, text)
+
+    def pieces(self, text: str, most: int) -> list[str]:
+        """The text, or overlapping pieces of at most `most` tokens, cut between tokens.
+
+        Every character is in a piece; a tenth of each piece stands in the one before it.
+        """
+        offsets = self._plain.encode(text, add_special_tokens=False).offsets
+        # Cut out of its text, a piece's first word may be one token more.
+        size = most - 2
+        if len(offsets) <= size:
+            return [text]
+        step = max(1, size - size // _OVERLAP)
+        starts = range(0, max(1, len(offsets) - size + step), step)
+        made = []
+        for first in starts:
+            begin = offsets[first][0] if first else 0
+            past = first + size
+            end = offsets[past][0] if past < len(offsets) else len(text)
+            made.append(text[begin:end])
+        return made
 
     def labels(self, stem: str, labels: tuple[str, ...]) -> tuple[int, ...]:
         """The one token that each label is after `stem`.

@@ -13,7 +13,7 @@ class Words:
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
         self._tokenizer = tokenizer
-        self._stream = DecodeStream(skip_special_tokens=True)
+        self._stream: DecodeStream | None = DecodeStream(skip_special_tokens=True)
         self._stop = tuple(stop)
         self._ids: list[int] = []
         self._decoded = 0
@@ -25,7 +25,7 @@ class Words:
         if self.stopped:
             return ""
         self._ids.append(token)
-        came = self._stream.step(self._tokenizer, token) or ""
+        came = self._came(token)
         self._decoded += len(came)
         self._held += came
         # The stop that is complete first counts, as if the characters had come one by one.
@@ -43,6 +43,16 @@ class Words:
         whole: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
         self._held += whole[self._decoded :]
         return self._release(len(self._held), drop=True)
+
+    def _came(self, token: int) -> str:
+        if self._stream is not None:
+            try:
+                return self._stream.step(self._tokenizer, token) or ""
+            except Exception:  # noqa: BLE001 (it gives up on bytes that are no text; its message quotes them)
+                self._stream = None
+        whole: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        # What is no character at the end may become one.
+        return whole.rstrip("\ufffd")[self._decoded :]
 
     def _open(self) -> int:
         """Length of the longest end of what is held that begins a stop text."""

@@ -5,6 +5,8 @@ An inquiry is rendered and cut into tokens in a thread of its own; the engine's 
 
 import asyncio
 import hashlib
+import itertools
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -13,16 +15,17 @@ from typing import NamedTuple
 
 import torch
 
-from guard.engine.checkpoint import load
+from guard.engine.checkpoint import folders_of, load
 from guard.engine.hub import folder_of
 from guard.engine.jobs import Scored, Scoring
-from guard.engine.model import Mistral
+from guard.engine.kv import NOTHING
+from guard.engine.model import Mistral, Part
 from guard.engine.scheduler import Scheduler, Sizes
 from guard.engine.tokens import ModelTokens
 from guard.errors import JudgeFailed, ModelError, Overloaded
 from guard.judge import Answers, Inquiry
 from guard.judge.readout import exact
-from guard.judge.rendering import WRAPPINGS, Format, Prompt, Wrapping, answers, prompts
+from guard.judge.rendering import DIGITS, LETTERS, WRAPPINGS, Format, Prompt, Wrapping, answers, prompts
 from guard.question import Answer
 
 __all__ = ["LocalJudge"]
@@ -52,11 +55,12 @@ class LocalJudge:
         folder = folder_of(model)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        self._tokens = ModelTokens(folder)
+        self._tokens = ModelTokens(*folders_of(folder))
         self._form = form
         self._wrapping = _wrapping(self._tokens, form)
         # Labels that the first request would stumble over are found out now.
-        self._tokens.labels(*_first_labels(form, self._wrapping))
+        for stem, labels in _all_labels(form, self._wrapping):
+            self._tokens.labels(stem, labels)
         network = Mistral(load(folder, device=device, dtype=dtype))
         window = network.shape.window or network.shape.positions
         self._context = min(context, window, network.shape.positions)
@@ -64,6 +68,9 @@ class LocalJudge:
             # With a power of two no thread ends in the middle of a vector, where the last bit may differ.
             torch.set_num_threads(1 << (torch.get_num_threads().bit_length() - 1))
         self._scheduler = Scheduler(network, Sizes(pause=0.002 if device.type == "cuda" else 0.0))
+        # Kernels are compiled now, not while the first text waits.
+        (ran,) = network.run([Part(NOTHING, [0] * 20)])
+        network.log_probabilities(ran.hidden, [(0,)])
         self._scheduler.start()
         self._render = ThreadPoolExecutor(2, thread_name_prefix="judge-prompts")
         # The same few policies and questions stand in every prompt: their tokens are found once.
@@ -74,12 +81,14 @@ class LocalJudge:
         self.fingerprint = _fingerprint(folder, f"{VERSION} {dtype} {form} {self._context}")
         self._most_open = waiting
         self._open = 0
+        self._lock = threading.Lock()
 
     async def answer(self, inquiries: Sequence[Inquiry], *, deadline: float | None) -> list[Answers]:
         """See `Judge.answer`."""
-        if self._open + len(inquiries) > self._most_open:
-            raise Overloaded(f"{self._open} inquiries wait for the judge; at most {self._most_open} may")
-        self._open += len(inquiries)
+        with self._lock:
+            if self._open + len(inquiries) > self._most_open:
+                raise Overloaded(f"{self._open} inquiries wait for the judge; at most {self._most_open} may")
+            self._open += len(inquiries)
         try:
             async with asyncio.TaskGroup() as group:
                 found = [group.create_task(self._answer(inquiry, deadline)) for inquiry in inquiries]
@@ -89,7 +98,8 @@ class LocalJudge:
                 first = first.exceptions[0]
             raise first from None
         finally:
-            self._open -= len(inquiries)
+            with self._lock:
+                self._open -= len(inquiries)
         return [task.result() for task in found]
 
     async def close(self) -> None:
@@ -101,13 +111,19 @@ class LocalJudge:
             asked = await loop.run_in_executor(self._render, self._asked, inquiry, deadline)
         except ModelError as exc:
             raise JudgeFailed(str(exc)) from exc
+        except JudgeFailed:
+            raise
+        except Exception as exc:  # noqa: BLE001 (its message could quote the text)
+            raise JudgeFailed(f"the prompt could not be written ({type(exc).__name__})") from None
         try:
             self._scheduler.submit(*[one.job for one in asked])
             scored = await asyncio.gather(*[asyncio.wrap_future(one.job.found) for one in asked])
         except (ValueError, TimeoutError) as exc:
             raise JudgeFailed(str(exc)) from exc
-        except torch.OutOfMemoryError as exc:
-            raise JudgeFailed("the GPU's memory does not suffice for this text") from exc
+        except torch.OutOfMemoryError:
+            raise JudgeFailed(
+                "the GPU's memory does not suffice: lower GUARD_JUDGE_CONTEXT_TOKENS, or use a larger GPU"
+            ) from None
         except Overloaded:
             raise
         except Exception as exc:  # noqa: BLE001 (its message could quote the text)
@@ -123,14 +139,12 @@ class LocalJudge:
         )
 
     def _asked(self, inquiry: Inquiry, deadline: float | None) -> list[_Asked]:
-        rendered = prompts(inquiry, self._form, self._wrapping, context=self._context, prose=self._prose)
-        made = []
-        while rendered:
-            first = rendered[0]
-            together = [p for p in rendered if (p.shared, p.text) == (first.shared, first.text)]
-            rendered = rendered[len(together) :]
-            made.append(self._job(together, deadline))
-        return made
+        rendered = prompts(
+            inquiry, self._form, self._wrapping, context=self._context, prose=self._prose, cut=self._tokens.pieces
+        )
+        # The prompts about one window stand together; two windows may read alike.
+        windows = itertools.groupby(rendered, key=lambda prompt: (prompt.shared, prompt.text))
+        return [self._job(list(together), deadline) for _, together in windows]
 
     def _job(self, together: list[Prompt], deadline: float | None) -> _Asked:
         own = [self._tokens.control(prompt.ask) for prompt in together]
@@ -155,21 +169,23 @@ def _wrapping(tokens: ModelTokens, form: Format) -> Wrapping:
     return WRAPPINGS["plain"] if template is None else Wrapping(template.before, template.after, template.lead)
 
 
-def _first_labels(form: Format, wrapping: Wrapping) -> tuple[str, tuple[str, ...]]:
-    """The end of a prompt, and labels of its answer."""
+def _all_labels(form: Format, wrapping: Wrapping) -> list[tuple[str, tuple[str, ...]]]:
+    """Every label that an answer may have, with the end of the prompt before it."""
     match form:
         case "instruct":
-            return wrapping.after, tuple([f"{wrapping.lead}{word}" for word in ("Yes", "No", "A", "B")])
+            words = tuple([f"{wrapping.lead}{word}" for word in ("Yes", "No", *LETTERS)])
+            return [(wrapping.after, words), (f"{wrapping.after}{wrapping.lead}A", DIGITS)]
         case "wildguard":
-            return "Harmful request:", (" yes", " no")
+            return [("Harmful request:", (" yes", " no"))]
         case "llama_guard":
-            return "\n\n", ("unsafe", "safe")
+            return [("\n\n", ("unsafe", "safe"))]
 
 
 def _fingerprint(folder: Path, said: str) -> str:
-    """Of everything in the folder: small files whole, of large ones their size and both ends."""
+    """Of everything in the folder, and in that of an adapter's base: small files whole, of large ones their size and
+    both ends."""
     digest = hashlib.blake2b(said.encode(), digest_size=8)
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for part in folders_of(folder) for path in part.iterdir()):
         if path.suffix not in (".json", ".safetensors", ".model", ".jinja"):
             continue
         with path.open("rb") as file:

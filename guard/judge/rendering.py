@@ -91,21 +91,29 @@ class Prompt(msgspec.Struct, frozen=True):
 
 
 Counter = Callable[[str], int]
+Cutter = Callable[[str, int], list[str]]
 
 
 def prompts(
-    inquiry: Inquiry, form: Format, wrapping: Wrapping, *, context: int, prose: Counter = prose_tokens
+    inquiry: Inquiry,
+    form: Format,
+    wrapping: Wrapping,
+    *,
+    context: int,
+    prose: Counter = prose_tokens,
+    cut: Cutter = pieces_of,
 ) -> list[Prompt]:
     """The prompts of an inquiry; `answers` makes its answers of theirs.
 
     A text that does not fit into `context` tokens beside its policy is cut into overlapping windows, as long as the
-    policy wants that; each is asked about by itself. `prose` counts the tokens of a policy's words.
+    policy wants that; each is asked about by itself. `prose` counts the tokens of a policy's words, `cut` cuts a text
+    into overlapping pieces of so many tokens: estimates, where nobody has the model's tokenizer.
 
     Raises:
         JudgeFailed: the format has no words for such a question.
     """
     said = _said(inquiry.policy, inquiry.content.rail, context, prose) if form == "instruct" else ""
-    windows = _windows(inquiry, context - prose(said) - _OWN_WORDS[form])
+    windows = _windows(inquiry, context - prose(said) - _OWN_WORDS[form], cut)
     return [prompt for content in windows for prompt in _of(inquiry, content, form, wrapping, said)]
 
 
@@ -164,7 +172,7 @@ def _said(policy: Policy | None, rail: Rail, context: int, prose: Counter) -> st
     return preamble(policy, rail, examples=0)
 
 
-def _windows(inquiry: Inquiry, room: int) -> list[Content]:
+def _windows(inquiry: Inquiry, room: int, cut: Cutter) -> list[Content]:
     """The text, or pieces of it that fit into `room` tokens with the turns before it."""
     policy, content = inquiry.policy, inquiry.content
     if policy is None or policy.spec.long_text == "whole":
@@ -173,7 +181,8 @@ def _windows(inquiry: Inquiry, room: int) -> list[Content]:
     if turns > room // 2:
         content = msgspec.structs.replace(content, context=_last_turns(content.context, room // 2))
         turns = sum(tokens_at_most(turn.text) for turn in content.context)
-    pieces = pieces_of(content.text, most=max(_LEAST, room - turns))
+    # As it will stand in the prompt: what is quoted is longer, and quoting it once more changes nothing.
+    pieces = cut(quoted(content.text), max(_LEAST, room - turns))
     return [msgspec.structs.replace(content, text=piece) for piece in pieces]
 
 

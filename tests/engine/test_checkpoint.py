@@ -79,6 +79,14 @@ def test_an_adapter_is_added_to_its_base(tiny, tmp_path):
     (adapter / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "nosuch/model"}))
     with pytest.raises(ModelError, match="base_model_name_or_path"):
         logits(adapter)
+    for odd in ({"rank_pattern": {"q_proj": 4}}, {"alpha_pattern": {"q_proj": 4}}):
+        (adapter / "adapter_config.json").write_text(json.dumps(config | odd))
+        with pytest.raises(ModelError, match="merge_and_unload"):
+            logits(adapter)
+    for broken in ("{", "{}", '{"r": "x", "lora_alpha": 1}'):
+        (adapter / "adapter_config.json").write_text(broken)
+        with pytest.raises(ModelError, match="no configuration of a LoRA adapter"):
+            logits(adapter)
     (adapter / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
     with pytest.raises(ModelError, match="DoRA"):
         logits(adapter)
@@ -99,6 +107,13 @@ def test_what_would_be_computed_wrongly_is_refused(tiny, tmp_path, change, says)
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=says):
         shape_of(tmp_path)
+
+
+def test_too_little_memory_is_told_with_the_figure(tiny, monkeypatch):
+    """Before anything is loaded."""
+    monkeypatch.setattr("guard.engine.checkpoint._available", lambda: 1_000)
+    with pytest.raises(ModelError, match=r"needs 0\.\d+ GB on cpu, of which 0\.0 GB are free"):
+        load(tiny, device=CPU, dtype=torch.float32)
 
 
 def test_missing_and_damaged_files_are_named(tiny, tmp_path):

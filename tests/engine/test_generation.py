@@ -177,6 +177,61 @@ def test_a_deadline_ends_a_text_with_an_error(tiny, words):
     assert [type(event) for event in told] == [Event, Event, Event, TimeoutError]
 
 
+def test_rules_as_small_as_numbers_get_hurt_nobody(tiny, words):
+    """The likeliest token, and the neighbours go on."""
+    model = engine(tiny)
+    scheduler = Scheduler(model)
+    rules = [Sampling(temperature=1e-38, most=9), Sampling(top_p=1e-46, seed=1, most=9), Sampling(seed=1, most=9)]
+    jobs = [generation(words, tokens(7, 3), rule) for rule in rules]
+    scheduler.submit(*[job for job, _ in jobs])
+    settle(scheduler)
+    greedy = written(model, words, tokens(7, 3), Sampling(temperature=0, most=9))
+    assert jobs[0][1].ids == jobs[1][1].ids == greedy.ids
+    assert len(jobs[2][1]) == 9
+
+
+def test_one_that_fails_while_it_writes_fails_alone(tiny, words, monkeypatch):
+    """And its error says nothing of its text."""
+    scheduler = Scheduler(engine(tiny))
+    (bad, told), (good, other) = (generation(words, tokens(7, n), Sampling(temperature=0, most=9)) for n in (3, 4))
+    monkeypatch.setattr(bad._words, "push", lambda token: (_ for _ in ()).throw(ValueError("secret text")))
+    scheduler.submit(bad, good)
+    settle(scheduler)
+    assert [str(error) for error in told] == ["ValueError"]
+    assert len(other) == 9
+    last, more = generation(words, tokens(5, 5), Sampling(temperature=0, most=4))
+    scheduler.submit(last)
+    settle(scheduler)
+    assert len(more) == 4
+
+
+def test_buffers_that_do_not_fit_fail_the_chat_alone(tiny, words, monkeypatch):
+    """Scoring goes on."""
+    model = engine(tiny)
+    monkeypatch.setattr(model, "rings", lambda **_: (_ for _ in ()).throw(torch.OutOfMemoryError("8 GB")))
+    scheduler = Scheduler(model)
+    job, told = generation(words, tokens(5, 1))
+    asked = Scoring((1, 2), tokens(9, 7), [[6, 7]], [(7, 8)])
+    scheduler.submit(job, asked)
+    settle(scheduler)
+    assert [type(error) for error in told] == [torch.OutOfMemoryError]
+    assert asked.found.result(0)
+
+
+def test_a_chat_that_waits_for_a_slot_is_told_when_it_is_too_late(tiny, words):
+    """Not only when its turn would have come."""
+    import time
+
+    scheduler = Scheduler(engine(tiny), Sizes(slots=1))
+    first, _ = generation(words, tokens(5, 1))
+    waits, told = generation(words, tokens(5, 2), deadline=time.monotonic() - 1)
+    scheduler.submit(first)
+    scheduler.step()
+    scheduler.submit(waits)
+    scheduler.step()
+    assert [type(error) for error in told] == [TimeoutError]
+
+
 def test_one_token_more_reads_one_token_more(tiny, words, monkeypatch):
     """Nothing is read twice: the prompt once, then one row a token."""
     model = engine(tiny)

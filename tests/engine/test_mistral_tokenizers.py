@@ -30,7 +30,7 @@ from guard.engine.sentencepiece import converted  # noqa: E402
 from guard.engine.tokens import ModelTokens, Template  # noqa: E402
 from guard.errors import ModelError  # noqa: E402
 from guard.judge import Inquiry, asking  # noqa: E402
-from guard.judge.local import _first_labels, _wrapping  # noqa: E402
+from guard.judge.local import _all_labels, _wrapping  # noqa: E402
 from guard.judge.rendering import LETTERS, prompts  # noqa: E402
 from guard.policy.prompt import quoted  # noqa: E402
 from guard.question import Choice, Option, Predicate, Scale  # noqa: E402
@@ -159,7 +159,8 @@ def test_labels_are_what_the_model_would_say(loaded, official, version, template
     """The token that follows in Mistral's own conversations, one each and all different."""
     tokens = loaded(version, template, kind)
     wrapping = _wrapping(tokens, "instruct")
-    tokens.labels(*_first_labels("instruct", wrapping))
+    for stem, labels in _all_labels("instruct", wrapping):
+        tokens.labels(stem, labels)
     words = ("Yes", "No", *LETTERS)
     found = tokens.labels(f"Yes or No.{wrapping.after}"[-32:], tuple([f"{wrapping.lead}{word}" for word in words]))
     before = len(asked_of(official[version], "Is it?"))

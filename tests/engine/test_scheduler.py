@@ -134,16 +134,75 @@ def test_who_has_left_or_is_late_is_not_read(tiny, monkeypatch):
 
 
 def test_more_than_may_wait_is_refused_whole(tiny):
-    """And what would come too late by what the last steps took."""
+    """Those who have left do not count."""
     scheduler = Scheduler(engine(tiny), Sizes(waiting=3))
-    scheduler.submit(scoring(1), scoring(2))
+    first, second = scoring(1), scoring(2)
+    scheduler.submit(first, second)
     with pytest.raises(Overloaded, match="2 inquiries wait"):
         scheduler.submit(scoring(3), scoring(4))
+    first.found.cancel()
+    scheduler.submit(scoring(3), scoring(4))
     settle(scheduler)
-    scheduler.submit(scoring(5, deadline=time.monotonic() + 60))
-    with pytest.raises(TimeoutError, match=r"4\d\d\d tokens are ahead"):
-        scheduler.submit(scoring(6, length=4_000, deadline=time.monotonic() + 0.001))
+
+
+def test_what_would_come_too_late_is_refused_at_once(tiny):
+    """Where there is something ahead of it; never for what nobody is ahead of, however slow the last steps were."""
+    scheduler = Scheduler(engine(tiny))
+    for seed in range(8):
+        scheduler.submit(scoring(seed))
+        settle(scheduler)
+    scheduler._paces.extend([0.5] * 16)
+    hurried = scoring(20, deadline=time.monotonic() + 30)
+    scheduler.submit(hurried)
+    with pytest.raises(TimeoutError, match=r"\d+ tokens are ahead"):
+        scheduler.submit(scoring(21, deadline=time.monotonic() + 30))
     settle(scheduler)
+    assert hurried.found.result(0)
+
+
+def test_long_texts_are_not_all_begun_at_once(tiny):
+    """What is half read holds memory; short texts pass those that wait."""
+    scheduler = Scheduler(engine(tiny), Sizes(budget=64, chunk=16, begun_tokens=300))
+    jobs = [scoring(n, length=200) for n in range(12)]
+    scheduler.submit(*jobs)
+    most = 0
+    while scheduler.step():
+        most = max(most, sum(job.before.length for job in scheduler._begun if job.before is not None))
+        if not most:
+            short = scoring(50, length=4)
+            scheduler.submit(short)
+    assert 0 < most <= 600
+    assert all(job.found.result(0) for job in jobs)
+
+
+def test_a_step_that_fails_as_a_whole_ends_no_thread(tiny, monkeypatch):
+    """Everybody is told, without a word of their texts, and the next ones are served."""
+    model = engine(tiny)
+    scheduler = Scheduler(model)
+    monkeypatch.setattr(scheduler, "_take", lambda: 1 / 0)
+    scheduler.start()
+    job = scoring(1)
+    scheduler.submit(job)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        job.found.result(30)
+    monkeypatch.undo()
+    again = scoring(2)
+    scheduler.submit(again)
+    assert again.found.result(30)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Scoring((1,), [5], [[]], [(7, 8)]),
+        lambda: Scoring((1,), [], [], [(7, 8)]),
+        lambda: Scoring((1,), [5], [[6], [7]], [(7, 8)]),
+    ],
+)
+def test_jobs_without_sense_are_refused(tiny, wrong):
+    """They would be answered with a neighbour's numbers."""
+    with pytest.raises(ValueError, match=r"empty prompt|rows of labels"):
+        Scheduler(engine(tiny)).submit(wrong())
 
 
 def test_a_prompt_longer_than_the_model_reads_is_refused(tiny):

@@ -58,3 +58,23 @@ def test_bytes_that_never_become_a_character_come_at_the_end(tokenizer):
     first = tokenizer.encode("é", add_special_tokens=False).ids[:1]
     words = Words(tokenizer)
     assert [words.push(first[0]), words.end()] == ["", "�"]
+
+
+def test_bytes_that_are_no_text_do_not_end_it():
+    """A vocabulary that falls back to bytes can write anything."""
+    from tokenizers import Tokenizer, decoders, models
+
+    vocabulary = {"<unk>": 0, "a": 1, "\u2581b": 2} | {f"<0x{n:02X}>": 3 + n for n in range(256)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], byte_fallback=True, unk_token="<unk>"))
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    ids = (
+        [3 + byte for byte in (0xC3, 0xA9, 0xFF)] + [1, 2] + [3 + byte for byte in (0xF0, 0x9F, 0x98, 0x80, 0xC3)] + [1]
+    )
+    words = Words(tokenizer)
+    came = [words.push(token) for token in ids]
+    text = "".join([*came, words.end()])
+    assert text.startswith("é")
+    assert "a b😀" in text
+    assert text.endswith("a")

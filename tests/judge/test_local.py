@@ -1,6 +1,7 @@
 """The local judge with a tiny Mistral: right answers, one at a time, and nobody waits for who has left."""
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from guard.content import Content, Rail, Turn  # noqa: E402
 from guard.errors import JudgeFailed, ModelError, Overloaded  # noqa: E402
 from guard.judge import Inquiry, asking  # noqa: E402
 from guard.judge.local import LocalJudge  # noqa: E402
+from guard.judge.rendering import prompts  # noqa: E402
 from guard.question import Choice, Option, Predicate, Scale  # noqa: E402
 from guard.testing import a_policy  # noqa: E402
 from tests.engine.conftest import write_tiny  # noqa: E402
@@ -91,6 +93,41 @@ async def test_a_long_text_is_read_in_windows_and_whole_where_the_policy_says_so
     assert windows.answers != whole.answers
 
 
+async def test_every_window_is_read_even_where_windows_read_alike(judge):
+    """What stands between two equal ones too."""
+    text = "a" * 9_000 + " the needle " + "a" * 9_000 + " the other needle " + "a" * 9_000
+    inquiry = asking(POLICY, Content(text), ("hate", "violence"))
+    rendered = prompts(
+        inquiry, "instruct", judge._wrapping, context=2_048, prose=judge._prose, cut=judge._tokens.pieces
+    )
+    context, judge._context = judge._context, 2_048
+    try:
+        jobs = judge._asked(inquiry, None)
+    finally:
+        judge._context = context
+    windows = [prompt.text for prompt in rendered[::2]]
+    assert len(set(windows)) < len(windows)
+    # Neighbours that are the same are one job.
+    expected = [judge._tokens.plain(window) for window, _ in itertools.groupby(windows)]
+    assert [list(one.job.text) for one in jobs] == expected
+    assert sum("the needle" in window for window in windows) >= 1
+
+
+async def test_a_window_never_has_more_tokens_than_fit(judge):
+    """Whatever the text is made of."""
+    for text in ("1234567890" * 3_000, "Zx9!" * 5_000, "[INST]" * 3_000, "\U00012000" * 4_000, "plain words " * 4_000):
+        inquiry = asking(POLICY, Content(text), ("hate",))
+        for prompt in prompts(
+            inquiry, "instruct", judge._wrapping, context=2_048, prose=judge._prose, cut=judge._tokens.pieces
+        ):
+            whole = (
+                judge._tokens.start(prompt.shared),
+                judge._tokens.plain(prompt.text),
+                judge._tokens.control(prompt.ask),
+            )
+            assert sum(map(len, whole)) <= 2_048
+
+
 async def test_a_passed_deadline_is_no_answer(judge):
     """And the queue goes on."""
     inquiry = asking(POLICY, Content("x"), ("hate",))
@@ -151,6 +188,25 @@ def test_the_fingerprint_follows_the_weights(folder, tmp_path):
     same = LocalJudge(str(folder), context=8_192).fingerprint
     assert LocalJudge(str(folder), context=8_192).fingerprint == same
     assert LocalJudge(str(other), context=8_192).fingerprint != same
+
+
+def test_an_adapter_without_a_tokenizer_takes_its_bases(folder, tmp_path):
+    """As peft writes them; and another base is another judge."""
+    import json
+    import shutil
+
+    from safetensors.torch import save_file
+
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    shutil.copytree(folder, base)
+    adapter.mkdir()
+    save_file({}, adapter / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "base_model_name_or_path": "../base"}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    first = LocalJudge(str(adapter), context=8_192).fingerprint
+    shutil.rmtree(base)
+    write_tiny(base, window=None, max_position_embeddings=16_384, seed=3)
+    assert LocalJudge(str(adapter), context=8_192).fingerprint != first
 
 
 def test_a_folder_that_is_no_model_says_so(tmp_path):

@@ -168,10 +168,10 @@ def test_of_several_windows_the_one_that_finds_most_counts():
     assert answer.probabilities == (0.9, 0.1)
 
 
-@given(st.text(min_size=1, max_size=600), st.integers(4, 90))
+@given(st.text(min_size=1, max_size=600), st.integers(8, 90))
 def test_pieces_cover_the_text_in_order_and_fit(text, most):
     """Every character is in a piece, no piece is too long, and there is an end."""
-    pieces = pieces_of(text, most=most)
+    pieces = pieces_of(text, most)
     assert all(tokens_at_most(piece) <= most for piece in pieces)
     at = 0
     for piece in pieces:

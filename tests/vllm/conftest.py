@@ -10,9 +10,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,9 +26,12 @@ from tests.engine.conftest import write_tiny
 collect_ignore_glob = [] if os.environ.get("TEST_VLLM") else ["test_*.py"]
 
 START_SECONDS = 300
-CONTEXT = 16_384
-FAVOUR = {" Yes": 6.0, " No": 6.0, " A": 4.5, " B": 4.5, " C": 4.5, " D": 4.5}
-"""How much more often the model says a label, so that all are among its 20 most likely tokens."""
+CONTEXT = 20_480
+"""Room for a whole policy in the tiny tokenizer's many tokens, so that neither judge leaves out examples."""
+LABELS = (" Yes", " No", " A", " B", " C", " D")
+AGAINST = 6.0
+"""How much less often the model says any other word, so that all labels are among its 20 most likely tokens. The
+labels' own logits stay about 1 or less: the larger a logit, the more its rounding to bfloat16 takes away."""
 FOUND = pytest.StashKey[dict[str, list[float]]]()
 
 
@@ -109,8 +113,8 @@ def folder(tmp_path_factory) -> Path:
     folder = write_tiny(tmp_path_factory.mktemp("vllm") / "model", window=None, **sizes)
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
-    added = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
-    _favour(folder / "model.safetensors", {added[label]: value for label, value in FAVOUR.items()})
+    words = _in_the_vocabulary(tokenizer)
+    _favour(folder / "model.safetensors", [words[label] for label in LABELS])
     # As Mistral's own tokenizers: the one who tokenises adds the beginning of the text.
     begin = {"SpecialToken": {"id": "<s>", "type_id": 0}}
     tokenizer["post_processor"] = {
@@ -125,13 +129,36 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def _favour(path: Path, labels: Mapping[int, float]) -> None:
-    """Gives every token one feature in common, which speaks for the labels; and rounds to bfloat16, as Mistral's
-    weights are, so that both dtypes compute the same model."""
+def _in_the_vocabulary(tokenizer: dict[str, Any]) -> dict[str, int]:
+    """Makes the tiny tokenizer's added words ordinary ones, as in Mistral's vocabulary: a text may say them too."""
+    words = {token["content"]: token["id"] for token in tokenizer["added_tokens"] if not token["special"]}
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if token["special"]]
+    model = tokenizer["model"]
+    model["ignore_merges"] = True  # a word of the vocabulary is one token, whatever its parts
+    known = {number: word for word, number in model["vocab"].items()}
+    for word, number in words.items():
+        # What was one token before without being a word stays the other, under a name that no text has.
+        written = word.replace(" ", "Ġ")
+        before = model["vocab"].pop(written, None)
+        if before is not None:
+            model["vocab"][f"unused {known[before]}"] = before
+        model["vocab"][written] = number
+    return words
+
+
+def _favour(path: Path, labels: list[int]) -> None:
+    """Gives every token one feature in common, which only the last layer sees and which speaks against all words but
+    the labels. The weights become smaller, as is fit for more features than `write_tiny` thinks of, and are rounded to
+    bfloat16, as Mistral's are, so that both dtypes compute the same model."""
     tensors = load_file(path)
-    tensors["model.embed_tokens.weight"][:, 0] = 8.0
-    tensors["lm_head.weight"][:, 0] = 0.0
-    tensors["lm_head.weight"][list(labels), 0] = torch.tensor(list(labels.values()))
+    for name in [name for name in tensors if "proj" in name]:
+        tensors[name] *= 0.5
+        if "o_proj" not in name and "down_proj" not in name:
+            tensors[name][:, 0] = 0.0
+    tensors["model.embed_tokens.weight"][:, 0] = 4.0
+    tensors["lm_head.weight"] *= 0.25
+    tensors["lm_head.weight"][:, 0] = -AGAINST
+    tensors["lm_head.weight"][labels, 0] = 0.0
     save_file({name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}, path, {"format": "pt"})
 
 
