@@ -119,7 +119,17 @@ def _local_judge(asked: JudgeSettings) -> Judge:
     try:
         from guard.judge.local import LocalJudge  # noqa: PLC0415
     except ImportError as exc:
-        raise ConfigError(
-            f"GUARD_JUDGE needs a package that is not installed ({exc.name}): pip install 'guard-moderation[judge]'"
-        ) from exc
+        raise ConfigError(f"GUARD_JUDGE {_remedy(exc)}") from exc
     return LocalJudge(asked.local, form=asked.format, context=asked.context_tokens, waiting=asked.max_waiting)
+
+
+def _remedy(exc: ImportError) -> str:
+    """What the local judge lacks, and what brings it."""
+    if exc.name and exc.name.partition(".")[0] in ("guard", "guard_kernels"):
+        return (
+            f"needs {exc.name}, a part of Guard that this installation lacks: install guard-moderation anew, from a "
+            "source tree with both guard/ and kernels/"
+        )
+    if isinstance(exc, ModuleNotFoundError):
+        return f"needs a package that is not installed ({exc.name}): pip install 'guard-moderation[judge]'"
+    return f"needs {exc.name or 'a package'}, which is there but cannot be imported ({exc}): install it anew"

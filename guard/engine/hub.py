@@ -17,6 +17,8 @@ PINNED: Mapping[str, str] = {
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 _FILES = ["*.json", "*.safetensors", "tokenizer.model*", "*.jinja"]
+_TWICE = ["consolidated*"]
+"""The same weights once more, in the form of Mistral's own code."""
 
 
 def folder_of(given: str) -> Path:
@@ -41,7 +43,7 @@ def folder_of(given: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES, ignore_patterns=_TWICE))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as exc:
         raise ModelError(
             f"{name}@{revision[:8]} cannot be downloaded ({type(exc).__name__}); for a gated model set HF_TOKEN after "

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,25 @@ def test_a_judge_without_a_model_refuses_to_start():
     done = guard("check", "x", GUARD_JUDGE_URL="http://127.0.0.1:9")
     assert done.returncode == 2
     assert "GUARD_JUDGE_MODEL" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "stands_for_it", "remedy"),
+    [
+        ("torch", "None", r"needs a package that is not installed \(torch\): pip install 'guard-moderation\[judge\]'"),
+        ("torch", "type(sys)('torch')", "needs torch, which is there but cannot be imported"),
+        (
+            "guard_kernels",
+            "None",
+            r"needs guard_kernels\S*, a part of Guard that this installation lacks: install guard-mod",
+        ),
+    ],
+)
+def test_what_a_judge_on_this_machine_lacks_is_named_with_its_remedy(name, stands_for_it, remedy):
+    """The extra brings torch and what reads models; it cannot bring a part of Guard itself."""
+    pytest.importorskip("torch")
+    code = f"import sys; sys.modules['{name}'] = {stands_for_it}; from guard.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--port", "0", "--judge", "folder"]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=100)
+    assert ran.returncode == 2
+    assert re.search(f"guard: GUARD_JUDGE {remedy}", ran.stderr)

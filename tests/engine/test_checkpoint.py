@@ -7,11 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from huggingface_hub.utils import filter_repo_objects  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import MistralForCausalLM  # noqa: E402
 
 from guard.engine.checkpoint import load, shape_of  # noqa: E402
-from guard.engine.hub import folder_of  # noqa: E402
+from guard.engine.hub import PINNED, folder_of  # noqa: E402
 from guard.engine.kv import NOTHING  # noqa: E402
 from guard.engine.model import Mistral, Part  # noqa: E402
 from guard.errors import ModelError  # noqa: E402
@@ -154,3 +155,20 @@ def test_names_of_the_hub_need_a_fixed_revision(tmp_path):
     for given in ("/no/such/folder", "./nosuch", "nosuch"):
         with pytest.raises(ModelError, match="no such folder"):
             folder_of(given)
+
+
+def test_the_hub_is_asked_for_each_weight_once(tmp_path, monkeypatch):
+    """Mistral's repositories hold the weights a second time, in the form of their own code."""
+    shards = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    wanted = {*shards, "model.safetensors.index.json", "config.json", "tokenizer.model.v3", "chat_template.jinja"}
+    there = [*wanted, "consolidated.safetensors", "consolidated-00001-of-00002.safetensors", "README.md"]
+    asked = []
+
+    def download(name, *, revision, **patterns):
+        asked.append((name, revision, set(filter_repo_objects(there, **patterns))))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    name = "mistralai/Mistral-7B-Instruct-v0.3"
+    assert folder_of(name) == tmp_path
+    assert asked == [(name, PINNED[name], wanted)]
