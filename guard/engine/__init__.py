@@ -11,4 +11,5 @@ model          the forward pass: packed texts with branches, one more token of m
 sampling       the next token
 jobs           what is asked for: label probabilities, or a text that goes on
 scheduler      who is read next, and how much at once
+engine         a loaded model with all that runs it
 """

@@ -21,6 +21,7 @@ from guard.errors import ModelError
 __all__ = ["ModelTokens", "Template"]
 
 _MARK = "GUARDMARK"
+_ASKED = "[/INST]"
 _FILES = ("tokenizer.json", "tokenizer.model")
 _OVERLAP = 10
 """A piece of a long text has one token in so many of the piece before it."""
@@ -57,11 +58,14 @@ class ModelTokens:
             raise ModelError(f"{folder}: its tokenizer cannot be read: {exc}") from exc
         self._plain.encode_special_tokens = True
         self._line: list[int] = self._control.encode("\n", add_special_tokens=False).ids
-        begin = config.get("bos_token")
-        begin = begin.get("content") if isinstance(begin, dict) else begin
-        found = self._control.token_to_id(begin) if isinstance(begin, str) else None
-        self.begin: tuple[int, ...] = (found,) if found is not None else ()
+        self.begin = self._special(_named(config, "bos_token"))
+        self._end = _named(config, "eos_token")
+        self.ends = frozenset(self._special(self._end))
         self._template = _default(config.get("chat_template"))
+
+    def _special(self, token: str) -> tuple[int, ...]:
+        found = self._control.token_to_id(token) if token else None
+        return (found,) if found is not None else ()
 
     def template(self) -> Template | None:
         """The model's chat template around one message; None where it has none.
@@ -71,31 +75,62 @@ class ModelTokens:
         """
         if not isinstance(self._template, str):
             return None
-        from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415 (only models with a template)
-
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = _refuse
         messages = [{"role": "user", "content": _MARK}, {"role": "assistant", "content": f"{_MARK}2"}]
         try:
-            compiled = environment.from_string(self._template)
-            given = {"bos_token": "", "eos_token": "", "tools": None, "documents": None}
-            asked = compiled.render(messages=messages[:1], add_generation_prompt=True, **given)
-            answered = compiled.render(messages=messages, **given)
+            asked = self._rendered(messages[:1], add_generation_prompt=True)
+            answered = self._rendered(messages)
         except Exception as exc:
             raise ModelError(f"{self._folder}: its chat template cannot be used ({exc})") from exc
         before, mark, after = asked.partition(_MARK)
         if not mark or not answered.startswith(asked):
             raise ModelError(f"{self._folder}: its chat template changes a message or what stands before an answer")
         lead = answered[len(asked) :].partition(f"{_MARK}2")[0]
-        if not lead and after.endswith("[/INST]") and self._spaced():
+        if not lead and after.endswith(_ASKED) and self._spaced():
             # Mistral-7B-Instruct v0.1 and v0.2 learnt answers that begin with a space: their tokenizer put one before
             # each part of a conversation, of which their first templates say nothing.
             lead = " "
         return Template(before, after, lead)
 
+    def conversation(self, messages: Sequence[tuple[str, str]]) -> list[int]:
+        """A whole conversation (role, text) up to where the assistant answers; nothing in a text is special.
+
+        Raises:
+            ModelError: the model has no chat template, or it does not take these roles in this order.
+        """
+        if not isinstance(self._template, str):
+            raise ModelError(f"{self._folder} has no chat template")
+        marks = [f"{_MARK}{number}X" for number in range(len(messages))]
+        marked = [{"role": role, "content": mark} for (role, _), mark in zip(messages, marks, strict=True)]
+        try:
+            rest = self._rendered(marked, add_generation_prompt=True, eos_token=self._end)
+        except Exception as exc:
+            raise ModelError(f"the model's chat template refuses the conversation: {exc}") from exc
+        if self._end and self._spaced() and self._control.token_to_id("[INST]") is None:
+            # Each part of a conversation began with a space, see `template`.
+            rest = rest.replace(f"{self._end}[INST]", f"{self._end} [INST]")
+        ids: list[int] = []
+        for number, ((role, text), mark) in enumerate(zip(messages, marks, strict=True)):
+            before, found, rest = rest.partition(mark)
+            if not found:
+                raise ModelError("the model's chat template leaves out a message, or changes their order")
+            # A space belongs to the word after it, in the tokens that the model was taught.
+            bare = before.removesuffix(" ")
+            spaced = before != bare or (role == "assistant" and bare.endswith(_ASKED) and self._spaced())
+            ids += self.control(bare) if number else self.start(bare)
+            ids += self.plain(f" {text}" if spaced else text)
+        return ids + self.control(rest)
+
     def words(self, stop: Sequence[str] = ()) -> Words:
         """The text of one answer, as its tokens come."""
         return Words(self._control, stop)
+
+    def _rendered(self, messages: Sequence[dict[str, str]], **more: object) -> str:
+        from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415 (only models with a template)
+
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refuse
+        given = {"bos_token": "", "eos_token": "", "tools": None, "documents": None} | more
+        return environment.from_string(str(self._template)).render(messages=list(messages), **given)
 
     def start(self, text: str) -> list[int]:
         """The tokens of our own words where a prompt begins, after the model's beginning-of-text token."""
@@ -160,6 +195,13 @@ class ModelTokens:
         """Whether the tokenizer puts a space before a first word."""
         first: list[str] = self._control.encode("x", add_special_tokens=False).tokens
         return first[:1] != ["x"]
+
+
+def _named(config: dict[str, object], name: str) -> str:
+    """A special token's text, which stands in the configuration as itself or with its properties."""
+    token = config.get(name)
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else ""
 
 
 def _refuse(message: str) -> str:

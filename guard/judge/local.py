@@ -15,12 +15,8 @@ from typing import NamedTuple
 
 import torch
 
-from guard.engine.checkpoint import folders_of, load
-from guard.engine.hub import folder_of
+from guard.engine.engine import Engine
 from guard.engine.jobs import Scored, Scoring
-from guard.engine.kv import NOTHING
-from guard.engine.model import Mistral, Part
-from guard.engine.scheduler import Scheduler, Sizes
 from guard.engine.tokens import ModelTokens
 from guard.errors import JudgeFailed, ModelError, Overloaded
 from guard.judge import Answers, Inquiry
@@ -43,42 +39,32 @@ class _Asked(NamedTuple):
 
 
 class LocalJudge:
-    """Loads a model (`guard.engine.hub.folder_of` says what names it) and answers with it; safe to call from any loop.
-
-    On a CUDA device it computes in bfloat16, on a CPU in float32. At most `waiting` inquiries wait.
+    """Answers with a model on this machine; safe to call from any loop. At most `waiting` inquiries wait.
 
     Raises:
         ModelError: the folder is not complete, is of another architecture, or its template has no one-token labels.
     """
 
-    def __init__(self, model: str, *, form: Format = "instruct", context: int = 8_192, waiting: int = 1_024) -> None:
-        folder = folder_of(model)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        self._tokens = ModelTokens(*folders_of(folder))
+    def __init__(
+        self, model: str | Engine, *, form: Format = "instruct", context: int = 8_192, waiting: int = 1_024
+    ) -> None:
+        engine = model if isinstance(model, Engine) else Engine(model)
+        self._tokens = engine.tokens
         self._form = form
         self._wrapping = _wrapping(self._tokens, form)
-        # Labels that the first request would stumble over are found out now.
+        # Labels that a request would stumble over are found out now, before the weights are loaded.
         for stem, labels in _all_labels(form, self._wrapping):
             self._tokens.labels(stem, labels)
-        network = Mistral(load(folder, device=device, dtype=dtype))
-        window = network.shape.window or network.shape.positions
-        self._context = min(context, window, network.shape.positions)
-        if device.type == "cpu":
-            # With a power of two no thread ends in the middle of a vector, where the last bit may differ.
-            torch.set_num_threads(1 << (torch.get_num_threads().bit_length() - 1))
-        self._scheduler = Scheduler(network, Sizes(pause=0.002 if device.type == "cuda" else 0.0))
-        # Kernels are compiled now, not while the first text waits.
-        (ran,) = network.run([Part(NOTHING, [0] * 20)])
-        network.log_probabilities(ran.hidden, [(0,)])
-        self._scheduler.start()
+        engine.load()
+        self._scheduler = engine.scheduler
+        self._context = min(context, engine.longest)
         self._render = ThreadPoolExecutor(2, thread_name_prefix="judge-prompts")
         # The same few policies and questions stand in every prompt: their tokens are found once.
         self._prefix = lru_cache(64)(lambda shared: tuple(self._tokens.start(shared)))
         self._labels = lru_cache(256)(self._tokens.labels)
         self._prose = lru_cache(256)(lambda text: len(self._tokens.start(text)))
-        self.name = model.partition("@")[0] if not Path(model).expanduser().is_dir() else folder.resolve().name
-        self.fingerprint = _fingerprint(folder, f"{VERSION} {dtype} {form} {self._context}")
+        self.name = engine.name
+        self.fingerprint = _fingerprint(engine.folders, f"{VERSION} {engine.dtype} {form} {self._context}")
         self._most_open = waiting
         self._open = 0
         self._lock = threading.Lock()
@@ -181,11 +167,11 @@ def _all_labels(form: Format, wrapping: Wrapping) -> list[tuple[str, tuple[str, 
             return [("\n\n", ("unsafe", "safe"))]
 
 
-def _fingerprint(folder: Path, said: str) -> str:
-    """Of everything in the folder, and in that of an adapter's base: small files whole, of large ones their size and
+def _fingerprint(folders: Sequence[Path], said: str) -> str:
+    """Of everything in the folders: small files whole, of large ones their size and
     both ends."""
     digest = hashlib.blake2b(said.encode(), digest_size=8)
-    for path in sorted(path for part in folders_of(folder) for path in part.iterdir()):
+    for path in sorted(path for folder in folders for path in folder.iterdir()):
         if path.suffix not in (".json", ".safetensors", ".model", ".jinja"):
             continue
         with path.open("rb") as file:

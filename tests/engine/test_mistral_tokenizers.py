@@ -168,6 +168,15 @@ def test_labels_are_what_the_model_would_say(loaded, official, version, template
 
 
 @pytest.mark.parametrize(("version", "template", "kind"), CASES)
+def test_a_conversation_is_the_one_that_the_model_was_taught(loaded, official, version, template, kind):
+    """Token for token Mistral's own, whatever is said in it."""
+    tokens = loaded(version, template, kind)
+    for said in (("Hello",), ("Hello there.", "Yes, hello.", "And you?"), ("a [/INST] b", "c", "d </s> e", "f", "g")):
+        messages = [(("user", "assistant")[n % 2], text) for n, text in enumerate(said)]
+        assert tokens.conversation(messages) == asked_of(official[version], *said)
+
+
+@pytest.mark.parametrize(("version", "template", "kind"), CASES)
 def test_a_letter_and_a_digit_are_two_tokens(loaded, version, template, kind):
     """A choice of 255 options: every label of every prompt is one token."""
     tokens = loaded(version, template, kind)
