@@ -12,7 +12,16 @@ from msgspec import Meta
 
 from guard.errors import ConfigError
 
-__all__ = ["CacheSettings", "JudgeSettings", "Limits", "ServerSettings", "Settings", "settings_from", "variables"]
+__all__ = [
+    "CacheSettings",
+    "JudgeSettings",
+    "Limits",
+    "ServerSettings",
+    "Settings",
+    "UpstreamSettings",
+    "settings_from",
+    "variables",
+]
 
 PACKAGED_POLICIES = Path(__file__).parent / "default_policies"
 
@@ -100,6 +109,25 @@ class JudgeSettings(_Settings, frozen=True):
             raise ValueError("GUARD_JUDGE and GUARD_JUDGE_URL: there is one judge; give one of the two")
 
 
+class UpstreamSettings(_Settings, frozen=True):
+    """Who answers guarded chats."""
+
+    url: str = ""
+    """OpenAI-compatible server that answers chats, such as `http://vllm:8000/v1`; no guarded chat when absent."""
+    key: str = ""
+    """API key for that server; when absent, each client's own `Authorization` goes along."""
+    system_role: Literal["system", "developer", "none"] = "system"
+    """Role under which its models read the policy's system prompt; `none`: before the user's first words."""
+    timeout_seconds: Annotated[float, Meta(gt=0.0)] = 600.0
+    """How long it may be silent."""
+    file: Path | None = None
+    """YAML file with several servers instead (docs/chat.md)."""
+
+    def __post_init__(self) -> None:
+        if self.file is not None and self.url:
+            raise ValueError("GUARD_UPSTREAMS and GUARD_UPSTREAM_URL: give one of the two")
+
+
 class Settings(_Settings, frozen=True):
     """Everything that a deployment can set."""
 
@@ -107,6 +135,7 @@ class Settings(_Settings, frozen=True):
     limits: Limits = Limits()
     cache: CacheSettings = CacheSettings()
     judge: JudgeSettings = JudgeSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
     policies: Path = Path("policies")
     """Folder of the policies; `./policies` where there is one, else those that come with the package."""
     default_policy: str = "default"
@@ -137,10 +166,15 @@ _GROUPS: dict[str, type[_Settings]] = {
     "limits": Limits,
     "cache": CacheSettings,
     "judge": JudgeSettings,
+    "upstream": UpstreamSettings,
     "": Settings,
 }
-_NAMES = {("cache", "redis_url"): "GUARD_REDIS_URL", ("judge", "local"): "GUARD_JUDGE"}
-_PREFIXES = {"server": "", "limits": "", "cache": "CACHE_", "judge": "JUDGE_", "": ""}
+_NAMES = {
+    ("cache", "redis_url"): "GUARD_REDIS_URL",
+    ("judge", "local"): "GUARD_JUDGE",
+    ("upstream", "file"): "GUARD_UPSTREAMS",
+}
+_PREFIXES = {"server": "", "limits": "", "cache": "CACHE_", "judge": "JUDGE_", "upstream": "UPSTREAM_", "": ""}
 
 
 def variables() -> dict[str, _Variable]:
@@ -197,6 +231,6 @@ def settings_from(environment: Mapping[str, str] | None = None, **overrides: Any
 
 def _value(text: str, kind: Any) -> Any:
     """A variable's text as its setting's type."""
-    if kind is Path:
+    if kind is Path or kind == Path | None:
         return Path(text).expanduser()
     return msgspec.convert(text, kind, strict=False)

@@ -10,6 +10,9 @@
     ├── ScreenFailed         the screen could not score a text
     ├── JudgeFailed          the judge could not answer, or not within the deadline
     │   └── NoJudge          there is none, and only a judge can do what was asked
+    ├── NoUpstream           a chat was asked for, and nobody is configured to answer
+    ├── UpstreamFailed       a chat's upstream cannot be reached, is too slow, or says what is no answer
+    ├── UpstreamRefused      a chat's upstream does not want the request; carries its own answer
     ├── Overloaded           a queue is full; the client should come back later
     └── DatasetError         a file given to a command cannot be read or written
 
@@ -28,10 +31,13 @@ __all__ = [
     "LimitExceeded",
     "ModelError",
     "NoJudge",
+    "NoUpstream",
     "Overloaded",
     "PolicyNotFound",
     "Problem",
     "ScreenFailed",
+    "UpstreamFailed",
+    "UpstreamRefused",
 ]
 
 
@@ -116,3 +122,26 @@ class Overloaded(GuardError):
 
 class DatasetError(GuardError):
     """A file given to a command cannot be read or written."""
+
+
+class NoUpstream(GuardError):
+    """Nobody is configured to answer chats."""
+
+
+class UpstreamFailed(GuardError):
+    """No answer, or none that can be understood. `status` is what the client is told, `code` names the kind."""
+
+    def __init__(self, message: str, *, code: str = "upstream_failed", status: int = 502) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class UpstreamRefused(GuardError):
+    """The upstream's own error, to be passed on: its status, its body, and its `Retry-After`."""
+
+    def __init__(self, status: int, body: bytes, retry_after: str = "") -> None:
+        super().__init__(f"the upstream answers {status}")
+        self.status = status
+        self.body = body
+        self.retry_after = retry_after

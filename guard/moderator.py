@@ -74,12 +74,15 @@ class Moderator:
         only: frozenset[str] | None = None,
         explained: bool = False,
         patient: bool = False,
+        cuts: bool = False,
+        remember: bool = True,
     ) -> Moderation:
         """One verdict per content.
 
         `only` restricts the verdict to these categories; `explained` adds what each verdict rests
         on; `patient` waits as long as it takes (bulk work), where otherwise the policy's
-        `deadline_ms` holds.
+        `deadline_ms` holds; `cuts` adds the places that redaction leaves out. Without `remember` the cache is neither
+        asked nor told: for a text that is still being written.
 
         Raises:
             InvalidContent: `only` names a category that the policy does not have.
@@ -94,9 +97,9 @@ class Moderator:
             self._keyer.key(content, material.normalised, policy.assessment_fingerprint, asked)
             for content, material in zip(contents, materials, strict=True)
         ]
-        known = await self._cache.get_many(keys)
+        known = await self._cache.get_many(keys) if remember else [None] * len(keys)
         missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
-        fresh = await self._assess(missing, policy, only, patient=patient) if missing else {}
+        fresh = await self._assess(missing, policy, only, patient=patient, remember=remember) if missing else {}
         assessments = [hit if hit is not None else fresh[key] for key, hit in zip(keys, known, strict=True)]
         verdicts = [
             decide(
@@ -108,6 +111,7 @@ class Moderator:
                 uninspected=material.content.uninspected,
                 cached=hit is not None,
                 judge=self.judge is not None,
+                cuts=cuts,
             )
             for assessment, material, hit in zip(assessments, materials, known, strict=True)
         ]
@@ -137,7 +141,13 @@ class Moderator:
         await self._cache.close()
 
     async def _assess(
-        self, missing: dict[bytes, Material], policy: Policy, only: frozenset[str] | None, *, patient: bool
+        self,
+        missing: dict[bytes, Material],
+        policy: Policy,
+        only: frozenset[str] | None,
+        *,
+        patient: bool,
+        remember: bool,
     ) -> dict[bytes, Assessment]:
         """Screens and judges what the cache does not know; identical texts of a call once."""
         deadline = None if patient else time.monotonic() + policy.spec.deadline_ms / 1e3
@@ -146,7 +156,8 @@ class Moderator:
         if self.judge is not None:
             assessments = await self._judged(self.judge, materials, assessments, policy, only, deadline)
         fresh = dict(zip(missing, assessments, strict=True))
-        await self._cache.set_many({key: a for key, a in fresh.items() if not a.failures})
+        if remember:
+            await self._cache.set_many({key: a for key, a in fresh.items() if not a.failures})
         return fresh
 
     async def _screened(self, materials: list[Material], policy: Policy, deadline: float | None) -> list[Assessment]:

@@ -17,6 +17,7 @@ __all__ = [
     "ActionWord",
     "Assessment",
     "CategoryVerdict",
+    "Cut",
     "Explanation",
     "Hit",
     "Reading",
@@ -149,11 +150,20 @@ class Explanation(msgspec.Struct, frozen=True):
     doubtful: tuple[str, ...]
 
 
+class Cut(msgspec.Struct, frozen=True, gc=False):
+    """Characters ``start`` to ``end`` of the original that are to be replaced; `label` is the name of what they are."""
+
+    start: int
+    end: int
+    label: str
+
+
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The decision on one text: the object in `results` of the native API, and of a scan's output.
 
     `flagged` is true for every action but allow, whatever it came from. `language_supported` is false where
-    the text is in a language that the screen was not made for: its scores then mean little.
+    the text is in a language that the screen was not made for: its scores then mean little. `cuts`, what `redacted`
+    leaves out, is there for callers inside Guard that ask for it.
     """
 
     action: ActionWord
@@ -168,3 +178,4 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     degraded: bool = False
     reasons: tuple[str, ...] = ()
     explanation: Explanation | msgspec.UnsetType = msgspec.UNSET
+    cuts: tuple[Cut, ...] | msgspec.UnsetType = msgspec.UNSET

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from litestar import Litestar
 from litestar.datastructures import State
 
-from guard.api import decisions, moderate, openapi, operations, policies
+from guard.api import chat, decisions, moderate, openapi, operations, policies
 from guard.api.errors import EXCEPTION_HANDLERS
 from guard.api.observe import Observed
 from guard.service import Service
@@ -21,6 +21,7 @@ def create_app(service: Service) -> Observed:
         route_handlers=[
             moderate.router(service),
             decisions.router(service),
+            chat.router(service),
             policies.router(service),
             operations.router(service),
         ],
@@ -44,4 +45,5 @@ async def _watching(app: Litestar) -> AsyncIterator[None]:
     finally:
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
+        await service.chat.close()
         await service.moderator.close()

@@ -18,7 +18,15 @@ from guard.errors import (
 )
 from guard.telemetry import REQUEST_ID
 
-__all__ = ["EXCEPTION_HANDLERS", "ClientGone", "Detail", "MalformedBody", "ProblemDetails", "SchemaMismatch"]
+__all__ = [
+    "EXCEPTION_HANDLERS",
+    "ClientGone",
+    "Detail",
+    "MalformedBody",
+    "ProblemDetails",
+    "SchemaMismatch",
+    "log_unexpected",
+]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -120,7 +128,7 @@ def _http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[bytes
     return _respond(problem, dict(exc.headers or {}))
 
 
-def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+def log_unexpected(exc: Exception) -> None:
     """A bug. The log gets the kind of error and where it was raised; its message could quote the text."""
     where = []
     trace = exc.__traceback__
@@ -128,6 +136,10 @@ def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[byt
         where.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
         trace = trace.tb_next
     structlog.get_logger("guard").error("request_failed", error=type(exc).__name__, where=where[-6:])
+
+
+def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+    log_unexpected(exc)
     return _respond(_problem("internal-error", "Internal Server Error", 500, "Guard failed; its log tells where"))
 
 

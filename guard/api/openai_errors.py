@@ -1,15 +1,26 @@
 """Errors inside OpenAI's dialect: `{"error": {"message", "type", "param", "code"}}` with OpenAI's statuses."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from guard.api.errors import EXCEPTION_HANDLERS, MalformedBody, SchemaMismatch
-from guard.errors import GuardError, InvalidContent, JudgeFailed, LimitExceeded, NoJudge, Overloaded
+from guard.api.errors import ClientGone, MalformedBody, SchemaMismatch, log_unexpected
+from guard.errors import (
+    GuardError,
+    InvalidContent,
+    JudgeFailed,
+    LimitExceeded,
+    NoJudge,
+    NoUpstream,
+    Overloaded,
+    PolicyNotFound,
+    UpstreamFailed,
+    UpstreamRefused,
+)
 
-__all__ = ["OPENAI_EXCEPTION_HANDLERS", "ErrorBody", "OpenAIError"]
+__all__ = ["OPENAI_EXCEPTION_HANDLERS", "ErrorBody", "OpenAIError", "openai_error"]
 
 
 class OpenAIError(msgspec.Struct, frozen=True):
@@ -27,37 +38,78 @@ class ErrorBody(msgspec.Struct, frozen=True):
     error: OpenAIError
 
 
-def _respond(status: int, error: OpenAIError, headers: dict[str, str] | None = None) -> Response[bytes]:
-    body = msgspec.json.encode(ErrorBody(error))
-    return Response(body, status_code=status, media_type="application/json", headers=headers)
+class _Answer(NamedTuple):
+    """An error and the status that it has as a response."""
+
+    status: int
+    error: OpenAIError
+    headers: dict[str, str] | None = None
 
 
-def _invalid(message: str, path: str | None = None, code: str | None = None) -> Response[bytes]:
-    param = path.removeprefix("$").removeprefix(".") if path is not None else None
-    return _respond(400, OpenAIError(message, "invalid_request_error", param or None, code))
+def openai_error(exc: Exception) -> OpenAIError:
+    """What an error is in OpenAI's words: the same in a response and in the middle of a stream."""
+    return _told(exc).error
 
 
-def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
+def _told(exc: Exception) -> _Answer:
     said = str(exc)
     match exc:
-        case MalformedBody():
-            return _invalid(said, code="invalid_json")
-        case SchemaMismatch(path=path):
-            return _invalid(said, path)
-        case LimitExceeded(path=path, limit=limit):
-            return _invalid(said, path, limit)
-        case InvalidContent(path=path):
-            return _invalid(said, path)
+        case MalformedBody() | SchemaMismatch() | InvalidContent() | ClientGone():
+            return _invalid(exc)
         case NoJudge():
-            return _respond(503, OpenAIError(said, "server_error", code="judge_not_configured"))
+            return _Answer(503, OpenAIError(said, "server_error", code="judge_not_configured"))
+        case NoUpstream():
+            return _Answer(503, OpenAIError(said, "server_error", code="upstream_not_configured"))
+        case UpstreamFailed(status=status, code=code):
+            return _Answer(status, OpenAIError(said, "server_error", code=code))
+        case UpstreamRefused(status=status, retry_after=retry_after):
+            kind = "invalid_request_error" if 400 <= status < 500 else "server_error"
+            headers = {"Retry-After": retry_after} if retry_after else None
+            # Neither a success nor a redirection: there is no answer.
+            return _Answer(status if status >= 400 else 502, OpenAIError(said, kind, code="upstream_refused"), headers)
+        case PolicyNotFound():
+            return _Answer(404, OpenAIError(said, "invalid_request_error", "guard.policy", "policy_not_found"))
         case JudgeFailed():
-            return _respond(503, OpenAIError(said, "server_error", code="judge_failed"))
+            return _Answer(503, OpenAIError(said, "server_error", code="judge_failed"))
         case Overloaded(retry_after=retry_after):
             error = OpenAIError(f"{said}; try again later", "server_error", code="overloaded")
-            return _respond(503, error, {"Retry-After": str(retry_after)})
+            return _Answer(503, error, {"Retry-After": str(retry_after)})
         case _:
-            EXCEPTION_HANDLERS[Exception](request, exc)  # the log tells where
-            return _respond(500, OpenAIError("Guard failed; its log tells where", "server_error"))
+            log_unexpected(exc)
+            return _Answer(500, OpenAIError("Guard failed; its log tells where", "server_error"))
+
+
+def _invalid(exc: GuardError) -> _Answer:
+    """What the client has to do otherwise, and where."""
+    path: str | None = None
+    code: str | None = None
+    match exc:
+        case MalformedBody():
+            code = "invalid_json"
+        case LimitExceeded(path=path, limit=code):
+            pass
+        case SchemaMismatch(path=path) | InvalidContent(path=path):
+            pass
+    param = path.removeprefix("$").removeprefix(".") if path is not None else None
+    return _Answer(400, OpenAIError(str(exc), "invalid_request_error", param or None, code))
+
+
+def _respond(answer: _Answer, body: bytes | None = None) -> Response[bytes]:
+    content = body if body is not None else msgspec.json.encode(ErrorBody(answer.error))
+    return Response(content, status_code=answer.status, media_type="application/json", headers=answer.headers)
+
+
+def _known(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+    return _respond(_told(exc), _own_words(exc) if isinstance(exc, UpstreamRefused) else None)
+
+
+def _own_words(exc: UpstreamRefused) -> bytes | None:
+    """The upstream's own error, where it is in a shape that clients know."""
+    try:
+        known = "error" in msgspec.json.decode(exc.body, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        known = False
+    return exc.body if known else None
 
 
 def _http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[bytes]:
@@ -68,12 +120,7 @@ def _http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[bytes
         )
     else:
         error = OpenAIError(exc.detail, "invalid_request_error")
-    return _respond(exc.status_code, error, dict(exc.headers or {}))
+    return _respond(_Answer(exc.status_code, error, dict(exc.headers or {})))
 
 
-def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
-    EXCEPTION_HANDLERS[Exception](request, exc)
-    return _respond(500, OpenAIError("Guard failed; its log tells where", "server_error"))
-
-
-OPENAI_EXCEPTION_HANDLERS: dict[Any, Any] = {GuardError: _known, HTTPException: _http, Exception: _unexpected}
+OPENAI_EXCEPTION_HANDLERS: dict[Any, Any] = {GuardError: _known, HTTPException: _http, Exception: _known}

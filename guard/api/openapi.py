@@ -32,10 +32,23 @@ _ERRORS = {
     404: "No such policy",
     413: "The body is too large",
     422: "The body has another shape, exceeds a limit, or cannot be moderated",
+    502: "The upstream cannot be reached, or what it says is no answer",
     503: "Too busy: come back after the seconds of `Retry-After`; or what is needed is not there",
+    504: "The upstream said nothing for too long",
 }
 
 EXAMPLES: dict[str, dict[str, Example | Reference]] = {
+    "ChatRequest": {
+        "chat": Example(
+            summary="One question, streamed, under another policy",
+            value={
+                "model": "mistral-small",
+                "messages": [{"role": "user", "content": "How do I kill a Linux process?"}],
+                "stream": True,
+                "guard": {"policy": "strict"},
+            },
+        )
+    },
     "DecisionRequest": {
         "questions": Example(
             summary="Two questions about one text",

@@ -11,6 +11,9 @@ from guard.moderator import Moderator
 from guard.verdict import Verdict
 
 __all__ = [
+    "ChatAnswer",
+    "ChatPolicy",
+    "ChatRequest",
     "Health",
     "Message",
     "Models",
@@ -56,6 +59,34 @@ class ModerateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     categories: list[str] | None = None
     explain: bool = False
     store: bool = False
+
+
+class ChatPolicy(msgspec.Struct, frozen=True):
+    """What of a chat is Guard's own business."""
+
+    policy: str | None = None
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """What Guard reads of OpenAI's chat request; everything else goes to the upstream as it came."""
+
+    model: str
+    messages: list[dict[str, Any]]
+    stream: bool | None = None
+    n: int | None = None
+    guard: ChatPolicy | None = None
+
+
+class ChatAnswer(msgspec.Struct, frozen=True):
+    """OpenAI's answer, whose `guard` says what the rails found."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+    guard: dict[str, Any]
+    usage: dict[str, Any] | None = None
 
 
 class PolicyName(msgspec.Struct, frozen=True):

@@ -1,16 +1,19 @@
 """Assessment and policy in, verdict out: pure, total, and monotone in every score."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import NamedTuple
+
+import msgspec
 
 from guard.content import Rail
 from guard.policy.compiled import ActiveCategory, Policy
+from guard.policy.redaction import Redactor, disjoint
 from guard.text import Normalised
 from guard.verdict import (
     Action,
     Assessment,
     CategoryVerdict,
+    Cut,
     Explanation,
     Hit,
     Reading,
@@ -39,13 +42,14 @@ def decide(
     uninspected: tuple[str, ...] = (),
     cached: bool = False,
     judge: bool = False,
+    cuts: bool = False,
 ) -> Verdict:
     """What `policy` does about a text with these scores.
 
     Spans of the assessment point into `normalised.text`; those of the verdict into
     `normalised.original`. Raising a score, or adding a hit or a failure, never softens the action.
     `judge` says whether a judge is configured: without one, `reasons` names the categories whose
-    doubtful score stayed with the screen.
+    doubtful score stayed with the screen. `cuts` asks for the places that `redacted` leaves out.
 
     `reasons` holds, each as ``code: names``: ``no_judge`` (doubtful, and nobody to ask),
     ``no_score`` (nobody here can score the category), ``screen_failed`` and ``judge_failed``
@@ -65,11 +69,13 @@ def decide(
     violated = [Action.of(found.action) for found in categories.values() if found.violated]
     failed = [_failure_action(policy, stage) for stage in assessment.failures]
     action = max([Action.ALLOW, *violated, *failed])
+    cut = _cuts(policy, assessment, hits, categories, normalised) if violated else None
+    redactor = Redactor(policy.spec.redaction.style)
     return Verdict(
         action=action.word,
         flagged=action > Action.ALLOW,
         categories=categories,
-        redacted=_redacted(policy, assessment, hits, categories, normalised) if violated else None,
+        redacted=redactor.apply(normalised.original, cut) if cut is not None else None,
         normalised=normalised.steps,
         uninspected=uninspected + _unread(assessment, normalised),
         windows=assessment.windows,
@@ -77,6 +83,7 @@ def decide(
         cached=cached,
         degraded=bool(failed),
         reasons=_reasons(policy, assessment, active, categories, judge),
+        cuts=tuple(cut or ()) if cuts else msgspec.UNSET,
     )
 
 
@@ -182,30 +189,21 @@ def explain(policy: Policy, assessment: Assessment, normalised: Normalised, *, r
     )
 
 
-class _Cut(NamedTuple):
-    start: int
-    end: int
-    label: str
-
-
-def _redacted(
+def _cuts(
     policy: Policy,
     assessment: Assessment,
     hits: dict[str, list[tuple[Action, Hit]]],
     categories: dict[str, CategoryVerdict],
     normalised: Normalised,
-) -> str | None:
-    """The original with every redacted span replaced; None where no category asks for redaction.
-
-    Same characters, same placeholder: an address that stands twice is `[EMAIL_1]` twice.
-    """
+) -> list[Cut] | None:
+    """The characters of the original that are redacted; None where no category asks for redaction."""
     redacting = {name for name, found in categories.items() if found.action == Action.REDACT.word}
     if not redacting:
         return None
     cuts = []
     for name, matches in hits.items():
         if name in redacting:
-            cuts += [_Cut(*normalised.to_original(h.start, h.end), h.name.upper()) for _, h in matches]
+            cuts += [Cut(*normalised.to_original(h.start, h.end), h.name.upper()) for _, h in matches]
     exact = list(cuts)
     for name in redacting:
         score = assessment.scores.get(name)
@@ -216,49 +214,8 @@ def _redacted(
         # rule has cut already owes its score to that; one without such a cut goes as it is.
         spans = _original(score.spans, normalised) or (Span(0, len(normalised.original), 1.0),)
         cuts += [
-            _Cut(span.start, span.end, name.upper())
+            Cut(span.start, span.end, name.upper())
             for span in spans
             if not any(span.start <= cut.start and cut.end <= span.end for cut in exact)
         ]
-    replace = _placeholders(normalised.original) if policy.spec.redaction.style == "placeholder" else _mask
-    return _replace(normalised.original, _disjoint(cuts), replace)
-
-
-def _disjoint(cuts: list[_Cut]) -> list[_Cut]:
-    """The cuts in order, overlapping ones joined under the label of the longest."""
-    joined: list[_Cut] = []
-    for cut in sorted(cuts, key=lambda c: (c.start, -c.end)):
-        if joined and cut.start < joined[-1].end:
-            last = joined[-1]
-            label = last.label if last.end - last.start >= cut.end - cut.start else cut.label
-            joined[-1] = _Cut(last.start, max(last.end, cut.end), label)
-        else:
-            joined.append(cut)
-    return joined
-
-
-def _replace(text: str, cuts: list[_Cut], replacement: Callable[[_Cut], str]) -> str:
-    parts, done = [], 0
-    for cut in cuts:
-        parts += [text[done : cut.start], replacement(cut)]
-        done = cut.end
-    return "".join([*parts, text[done:]])
-
-
-def _mask(cut: _Cut) -> str:
-    return "•" * (cut.end - cut.start)
-
-
-def _placeholders(text: str) -> Callable[[_Cut], str]:
-    """Numbers the distinct originals of each label from 1, in order of appearance."""
-    numbers: dict[tuple[str, str], int] = {}
-    counts: dict[str, int] = {}
-
-    def placeholder(cut: _Cut) -> str:
-        key = (cut.label, text[cut.start : cut.end])
-        if key not in numbers:
-            counts[cut.label] = counts.get(cut.label, 0) + 1
-            numbers[key] = counts[cut.label]
-        return f"[{cut.label}_{numbers[key]}]"
-
-    return placeholder
+    return disjoint(cuts)

@@ -139,6 +139,8 @@ class Chat(_Spec, frozen=True):
     scope: Literal["last_turn", "last_k", "all"] = "last_turn"
     last_k: Annotated[int, Meta(ge=1, le=1_000)] = 4
     speculative: bool = False
+    uninspected: Literal["allow", "refuse"] = "allow"
+    block_style: Literal["openai", "openai_error", "mistral"] = "openai"
     streaming: Streaming = Streaming()
     refusals: Refusals = Refusals()
 

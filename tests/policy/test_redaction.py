@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from guard.content import Rail
 from guard.policy import Policy, PolicySpec, decide
+from guard.policy.redaction import Redactor
 from guard.testing import a_policy
 from guard.text import normalise
-from guard.verdict import Assessment, Hit, Score, Span, Verdict
+from guard.verdict import Assessment, Cut, Hit, Score, Span, Verdict
 
 MakePolicy = Callable[..., Policy]
 VerdictOn = Callable[..., Verdict]
@@ -208,3 +209,26 @@ def test_a_redaction_without_spans_takes_the_whole_text():
     assessment = Assessment({"secrets": Score(0.9, "judge")})
     verdict = decide(policy, assessment, normalise("the plan is this"), judge=True)
     assert (verdict.action, verdict.redacted) == ("redact", "[SECRETS_1]")
+
+
+def test_a_placeholder_is_never_the_users_own_word():
+    """Who writes `[EMAIL_1]` gets it back unchanged; the numbers go on over all texts of one redactor."""
+    redactor = Redactor("placeholder", ["I wrote [EMAIL_1] myself", "to a@x.org"])
+    assert redactor.apply("to a@x.org", [Cut(3, 10, "EMAIL")]) == "to [EMAIL_2]"
+    assert redactor.apply("b@x.org a@x.org", [Cut(0, 7, "EMAIL"), Cut(8, 15, "EMAIL")]) == "[EMAIL_3] [EMAIL_2]"
+    assert redactor.given == ["[EMAIL_2]", "[EMAIL_3]"]
+    assert redactor.restored("[EMAIL_1] [EMAIL_3][EMAIL_2]") == "[EMAIL_1] b@x.orga@x.org"
+
+
+def test_no_placeholder_is_the_beginning_of_another():
+    """Ten addresses: the tenth is not the first and a nought."""
+    redactor = Redactor("placeholder")
+    texts = [redactor.replacement(f"{n}@x.org", "EMAIL") for n in range(1, 12)]
+    assert redactor.restored(" ".join(texts)) == " ".join(f"{n}@x.org" for n in range(1, 12))
+
+
+def test_nothing_is_put_back_where_nothing_was_replaced():
+    """A mask has no way back."""
+    redactor = Redactor("mask")
+    assert redactor.apply("a@x.org", [Cut(0, 7, "EMAIL")]) == "•••••••"
+    assert redactor.restored("•••••••") == "•••••••"

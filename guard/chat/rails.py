@@ -1,0 +1,217 @@
+"""The rails of a guarded chat: the prompt's check, the whole answer's, and the stream's."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+import msgspec
+
+from guard.chat.conversation import (
+    Message,
+    context_of,
+    in_scope,
+    message_of,
+    messages_of,
+    redacted,
+    restore,
+    with_system_prompt,
+)
+from guard.chat.report import RailReport, shown
+from guard.chat.stream import Flow, following
+from guard.chat.upstream import Upstream, Upstreams
+from guard.content import Content, Rail, Turn
+from guard.errors import InvalidContent, UpstreamFailed
+from guard.moderator import Moderator
+from guard.policy import Policy
+from guard.policy.redaction import Redactor
+from guard.verdict import Verdict
+
+__all__ = ["Answered", "Begun", "GuardedChat", "Refused"]
+
+
+class Refused(NamedTuple):
+    """A prompt that reaches no model."""
+
+    says: str
+    report: RailReport
+
+
+class Begun(NamedTuple):
+    """A request whose prompt has passed: where its answer comes from, and what is put back into it."""
+
+    upstream: Upstream
+    body: dict[str, Any]
+    report: RailReport
+    redactor: Redactor
+    context: tuple[Turn, ...]
+    early: "_Early | None"
+
+
+class GuardedChat:
+    """Checks both sides of a chat. One for a service; every request is by itself."""
+
+    def __init__(self, moderator: Moderator, upstreams: Upstreams) -> None:
+        self.upstreams = upstreams
+        self._moderator = moderator
+
+    async def begin(
+        self, body: dict[str, Any], messages: Sequence[Message], policy: Policy, headers: Mapping[str, str]
+    ) -> Begun | Refused:
+        """The input rail. `messages` are those of `body`, which is the callee's from here on: redaction changes it.
+
+        Raises:
+            Overloaded: too many texts are waiting already.
+        """
+        chat = policy.spec.chat
+        upstream, model = self.upstreams.of(body["model"])
+        body = body | {"model": model}
+        uninspected = tuple([part for message in messages for part in message.uninspected])
+        if uninspected and chat.uninspected == "refuse":
+            return Refused(chat.refusals.input, RailReport("block", {}, uninspected))
+        early = None
+        if chat.speculative:
+            early = _Early(upstream, with_system_prompt(body, chat.system_prompt, upstream.system_role), headers)
+        checked = in_scope(messages, chat)
+        try:
+            verdicts = await self._verdicts([content for _, content in checked], policy)
+        except BaseException:
+            if early is not None:
+                await early.close()
+            raise
+        report = RailReport.of(verdicts)
+        report = msgspec.structs.replace(report, uninspected=tuple(dict.fromkeys([*uninspected, *report.uninspected])))
+        cut = [(message, v.cuts) for (message, _), v in zip(checked, verdicts, strict=True) if v.cuts]
+        if early is not None and (report.action == "block" or cut):
+            # It was told what it must not be told: what it says is thrown away.
+            await early.close()
+            early = None
+        if report.action == "block":
+            return Refused(chat.refusals.input, report)
+        redactor = Redactor(policy.spec.redaction.style, [message.text for message in messages])
+        for message, cuts in cut:
+            redacted(message, cuts, redactor)
+        told = with_system_prompt(body, chat.system_prompt, upstream.system_role)
+        context = context_of(messages_of(body) if cut else messages)
+        return Begun(upstream, told, report, redactor, context, early)
+
+    async def answer(self, begun: Begun, policy: Policy, headers: Mapping[str, str]) -> "Answered":
+        """A whole answer, each choice checked; what is blocked has its refusal in place. `guard` says what was found.
+
+        Raises:
+            UpstreamFailed, UpstreamRefused: there is none.
+            Overloaded: too many texts are waiting already.
+        """
+        early = begun.early
+        told = await (early.whole() if early is not None else begun.upstream.complete(begun.body, headers))
+        messages = _answers(told)
+        found = [(choice, message) for choice, message in messages if message.text]
+        contents = [
+            Content(message.text, "assistant", Rail.OUTPUT, begun.context, message.uninspected) for _, message in found
+        ]
+        verdicts = await self._verdicts(contents, policy)
+        redactor = Redactor(policy.spec.redaction.style, [*begun.redactor.given, *[m.text for _, m in found]])
+        for (choice, message), verdict in zip(found, verdicts, strict=True):
+            _settle(choice, message, verdict, policy, redactor)
+            if policy.spec.redaction.restore and verdict.action != "block":
+                restore(message_of(choice["message"], "$"), begun.redactor)
+        report = RailReport.of(verdicts)
+        unseen = [part for _, message in messages for part in message.uninspected]
+        report = msgspec.structs.replace(report, uninspected=tuple(dict.fromkeys([*report.uninspected, *unseen])))
+        return Answered(told | {"guard": shown(policy, begun.report, report)}, report)
+
+    async def stream(self, begun: Begun, policy: Policy, headers: Mapping[str, str]) -> AsyncGenerator[dict[str, Any]]:
+        """An answer's chunks as they may leave.
+
+        Raises:
+            UpstreamFailed, UpstreamRefused: before the first chunk, or in the middle.
+            Overloaded: the screen was too busy for as long as the policy waits.
+        """
+        early = begun.early
+        chunks = early.chunks() if early is not None else begun.upstream.stream(begun.body, headers)
+        count = begun.body.get("n")
+        flow = Flow(
+            self._moderator,
+            policy,
+            prompt=begun.report,
+            context=begun.context,
+            redactor=begun.redactor,
+            expected=count if isinstance(count, int) else 1,
+        )
+        async with aclosing(flow.run(chunks)) as vetted:
+            async for chunk in vetted:
+                yield chunk
+
+    async def close(self) -> None:
+        """Closes the upstreams."""
+        await self.upstreams.close()
+
+    async def _verdicts(self, contents: Sequence[Content], policy: Policy) -> tuple[Verdict, ...]:
+        if not contents:
+            return ()
+        return (await self._moderator.moderate(contents, policy, cuts=True)).verdicts
+
+
+class Answered(NamedTuple):
+    """A whole answer as it may leave, and what the output rail found in it."""
+
+    body: dict[str, Any]
+    report: RailReport
+
+
+def _answers(told: dict[str, Any]) -> list[tuple[dict[str, Any], Message]]:
+    """The choices of an answer with their messages."""
+    choices = told.get("choices")
+    try:
+        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+            raise InvalidContent("expected a list of choices", path="$.choices")
+        return [
+            (choice, message_of(choice.get("message"), f"$.choices[{number}].message"))
+            for number, choice in enumerate(choices)
+        ]
+    except InvalidContent as exc:
+        raise UpstreamFailed("the upstream's answer is not in OpenAI's form", code="upstream_malformed") from exc
+
+
+def _settle(choice: dict[str, Any], message: Message, verdict: Verdict, policy: Policy, redactor: Redactor) -> None:
+    """Makes of a choice what may leave of it."""
+    if verdict.action == "block":
+        says = policy.spec.chat.refusals.output
+        choice["message"] = {"role": "assistant", "content": says, "refusal": says}
+        choice["finish_reason"] = "content_filter"
+        choice["logprobs"] = None
+    elif verdict.cuts:
+        redacted(message, verdict.cuts, redactor)
+        # They spell out what was cut.
+        choice["logprobs"] = None
+
+
+class _Early:
+    """An answer that is begun while its prompt is still being checked."""
+
+    def __init__(self, upstream: Upstream, body: dict[str, Any], headers: Mapping[str, str]) -> None:
+        self._chunks = upstream.stream(body, headers) if body.get("stream") else None
+        begun = following(self._chunks) if self._chunks is not None else upstream.complete(body, headers)
+        self._task: asyncio.Task[dict[str, Any] | None] = asyncio.create_task(begun)
+
+    async def whole(self) -> dict[str, Any]:
+        """All of it."""
+        return await self._task or {}
+
+    async def chunks(self) -> AsyncGenerator[dict[str, Any]]:
+        """Its chunks, the first of which may be there already."""
+        try:
+            first = await self._task
+            if first is not None and self._chunks is not None:
+                yield first
+                async for chunk in self._chunks:
+                    yield chunk
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Ends it, however far it is."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._chunks is not None:
+            await self._chunks.aclose()

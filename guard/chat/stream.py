@@ -1,0 +1,428 @@
+"""A stream on its way through the output rail: read, checked, and let go piece by piece.
+
+Each choice's chunks wait in a queue of their own and leave as they came, whole, once all of their text may leave; where
+only a part may, that part leaves in a chunk of its own. So what the client receives, joined, is the upstream's text,
+and whatever else a chunk holds goes with it.
+"""
+
+import asyncio
+import copy
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from guard.chat.conversation import arguments_text, message_of, places_of, redacted, restore
+from guard.chat.hold import Edit, Lane, Window
+from guard.chat.report import RailReport, shown
+from guard.content import Content, Rail, Turn
+from guard.errors import Overloaded, UpstreamFailed
+from guard.moderator import Moderator
+from guard.policy import Policy
+from guard.policy.redaction import Redactor
+from guard.policy.schema import Streaming
+from guard.verdict import Action, Cut, Verdict
+
+__all__ = ["Flow", "following"]
+
+WHOLE = 20_000
+"""Characters up to which a finished answer is checked once more as a whole."""
+BACKLOG = 300_000
+"""Characters of a stream that wait at most; past that its upstream is not read on. More than two hold-backs."""
+MOST_BUFFERED = 4_000_000
+"""Characters of a text that is held until its end."""
+SUSPICION = 0.4
+"""Share of a category's block threshold from which the middle of a sentence is not let go."""
+_RETRY_SECONDS = 0.05
+_BUFFERED = Streaming(mode="buffer")
+
+
+async def following(chunks: AsyncGenerator[dict[str, Any]]) -> dict[str, Any] | None:
+    """The next chunk; None at the end."""
+    async for chunk in chunks:
+        return chunk
+    return None
+
+
+class _Span(NamedTuple):
+    """Characters of a lane that one string of a chunk holds."""
+
+    lane: str
+    start: int
+    end: int
+
+
+class _Item(NamedTuple):
+    """One choice of one chunk, waiting: its strings in their order as spans."""
+
+    chunk: dict[str, Any]
+    choice: dict[str, Any]
+    spans: tuple[_Span, ...]
+
+    @property
+    def calls(self) -> bool:
+        """Whether it holds a part of a tool call."""
+        return any(_is_call(span.lane) for span in self.spans)
+
+
+class _Checked(NamedTuple):
+    """A verdict on a window of a lane's text; `last`: the lane was complete."""
+
+    verdict: Verdict
+    window: Window
+    last: bool
+
+
+class _Choice:
+    """One answer of a stream. `over`: its text is complete; `done`: the lanes that are checked to their end."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Item] = deque()
+        self.lanes: dict[str, Lane] = {}
+        self.checks: dict[str, asyncio.Task[_Checked]] = {}
+        self.done: set[str] = set()
+        self.verdicts: list[Verdict] = []
+        self.over = False
+        self.blocked = False
+        self.told = False
+
+    @property
+    def final(self) -> bool:
+        """Whether everything that it says is there and checked."""
+        return self.over and self.done >= {name for name, lane in self.lanes.items() if lane.text}
+
+    def block(self) -> None:
+        """Nothing of it leaves any more."""
+        self.blocked = True
+        self.waiting.clear()
+        for task in self.checks.values():
+            task.cancel()
+        self.checks.clear()
+
+    def may_leave(self, item: _Item) -> bool:
+        """Whether all of an item may."""
+        if item.choice.get("finish_reason") is not None and not self.final:
+            return False
+        for span in item.spans:
+            lane = self.lanes[span.lane]
+            # The first chunk of a call has its name and no arguments yet: it waits for them.
+            if lane.allowed < span.end or (_is_call(span.lane) and not self.over):
+                return False
+        return True
+
+
+class Flow:
+    """One stream on its way through the output rail."""
+
+    def __init__(
+        self,
+        moderator: Moderator,
+        policy: Policy,
+        *,
+        prompt: RailReport,
+        context: tuple[Turn, ...],
+        redactor: Redactor,
+        expected: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._moderator = moderator
+        self._policy = policy
+        self._prompt = prompt
+        self._context = context
+        self._put = redactor
+        self._redactor = Redactor(policy.spec.redaction.style, redactor.given)
+        self._expected = expected
+        self._clock = clock
+        self._streaming = policy.spec.chat.streaming
+        self._choices: dict[int, _Choice] = {}
+        self._others: deque[dict[str, Any]] = deque()
+        self._last: dict[str, Any] = {}
+        self._reading: asyncio.Task[dict[str, Any] | None] | None = None
+        self._ended = False
+        self._error: Exception | None = None
+
+    async def run(self, chunks: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[dict[str, Any]]:
+        """The chunks that may leave, as soon as they may. Closing it ends the upstream's work.
+
+        Raises:
+            UpstreamFailed, UpstreamRefused: once what was vetted before has left.
+            Overloaded: the screen was too busy for as long as the policy waits.
+        """
+        try:
+            while True:
+                for chunk in self._leaving():
+                    yield chunk
+                if (self._ended and self._settled()) or self._all_blocked():
+                    break
+                await self._wait(chunks, self._start_checks())
+            if self._error is not None:
+                raise self._error
+        finally:
+            tasks: list[asyncio.Task[Any]] = [task for c in self._choices.values() for task in c.checks.values()]
+            if self._reading is not None:
+                tasks.append(self._reading)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await chunks.aclose()
+
+    async def _wait(self, chunks: AsyncGenerator[dict[str, Any]], due: float | None) -> None:
+        """Until something happens: a chunk came, a check is done, or one is due."""
+        tasks: set[asyncio.Task[Any]] = {task for c in self._choices.values() for task in c.checks.values()}
+        # Where nothing else could change anything, only more text can.
+        if self._reading is None and not self._ended and (self._backlog() < BACKLOG or not (tasks or due)):
+            self._reading = asyncio.create_task(following(chunks))
+        if self._reading is not None:
+            tasks.add(self._reading)
+        pause = None if due is None else max(0.0, due - self._clock())
+        if tasks:
+            await asyncio.wait(tasks, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await asyncio.sleep(pause or 0.0)
+        if self._reading is not None and self._reading.done():
+            self._read(self._reading)
+        self._finish_checks()
+
+    def _read(self, reading: asyncio.Task[dict[str, Any] | None]) -> None:
+        """Takes in what came: a chunk, the end, or an error."""
+        self._reading = None
+        try:
+            chunk = reading.result()
+            if chunk is not None:
+                self._came(chunk)
+                return
+        except Exception as exc:  # noqa: BLE001 (raised again once what was vetted has left)
+            # Some servers end a stream without `[DONE]`: nothing is missing then.
+            complete = bool(self._choices) and all(choice.over for choice in self._choices.values())
+            if not (complete and isinstance(exc, UpstreamFailed) and exc.code == "upstream_closed"):
+                self._error = exc
+        self._ended = True
+        for choice in self._choices.values():
+            choice.over = True
+
+    def _backlog(self) -> int:
+        """Characters that wait; texts that are held to their end have a bound of their own."""
+        return sum(
+            len(lane.text) - lane.allowed
+            for choice in self._choices.values()
+            for name, lane in choice.lanes.items()
+            if not choice.blocked and not self._held(name)
+        )
+
+    def _held(self, name: str) -> bool:
+        # Half a call is of no use, and half a JSON text cannot be read: calls leave whole.
+        return _is_call(name) or self._streaming.mode == "buffer"
+
+    def _came(self, chunk: dict[str, Any]) -> None:
+        choices = chunk.get("choices")
+        if not isinstance(choices, list) or not choices:
+            self._others.append(chunk)
+            return
+        rest = self._last = {key: value for key, value in chunk.items() if key != "choices"}
+        for number, choice in enumerate(choices):
+            if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
+                raise UpstreamFailed("the upstream's stream has a choice that is none", code="upstream_malformed")
+            mine = self._choices.setdefault(choice.get("index", 0), _Choice())
+            if mine.blocked:
+                continue
+            spans = tuple([self._added(mine, place.lane, place.text) for place in places_of(choice.get("delta"))])
+            # Usage belongs to the chunk, not to each of its choices.
+            own = rest if number == len(choices) - 1 else _without_usage(rest)
+            mine.waiting.append(_Item(own, choice, spans))
+            if choice.get("finish_reason") is not None:
+                mine.over = True
+
+    def _added(self, choice: _Choice, name: str, text: str) -> _Span:
+        lane = choice.lanes.get(name)
+        if lane is None:
+            lane = choice.lanes[name] = Lane(_BUFFERED if _is_call(name) else self._streaming)
+        start = len(lane.text)
+        if text:
+            lane.add(text, self._clock())
+            choice.done.discard(name)
+        if self._held(name) and len(lane.text) > MOST_BUFFERED:
+            raise UpstreamFailed(f"the upstream's answer is longer than {MOST_BUFFERED} characters")
+        return _Span(name, start, len(lane.text))
+
+    def _start_checks(self) -> float | None:
+        """Starts the checks that are due; when the next one is."""
+        now = self._clock()
+        soonest: list[float] = []
+        for choice in self._choices.values():
+            if choice.blocked:
+                continue
+            for name, lane in choice.lanes.items():
+                if name in choice.checks or not lane.text or name in choice.done:
+                    continue
+                due = now if choice.over else lane.due()
+                if due is None:
+                    continue
+                if due > now:
+                    soonest.append(due)
+                elif choice.over or lane.unchecked:
+                    choice.checks[name] = asyncio.create_task(self._check(name, lane, last=choice.over))
+                else:
+                    lane.ripened(now)
+                    soonest.append(now)
+        return min(soonest, default=None)
+
+    async def _check(self, name: str, lane: Lane, *, last: bool) -> _Checked:
+        """Has the moderator read what is due of a lane; what is complete as a whole, where it is not too long."""
+        whole = last and (_is_call(name) or len(lane.text) <= WHOLE)
+        window = Window(0, len(lane.text), lane.text) if whole else lane.window()
+        text = arguments_text(window.text) if _is_call(name) else window.text
+        content = Content(text, "assistant", Rail.OUTPUT, self._context)
+        ends = time.monotonic() + self._policy.spec.deadline_ms / 1e3
+        while True:
+            try:
+                done = await self._moderator.moderate([content], self._policy, cuts=True, remember=whole)
+                break
+            except Overloaded:
+                if time.monotonic() > ends:
+                    raise
+            await asyncio.sleep(_RETRY_SECONDS)
+        return _Checked(done.verdicts[0], window, last and window.end == len(lane.text))
+
+    def _finish_checks(self) -> None:
+        for choice in self._choices.values():
+            for name, task in list(choice.checks.items()):
+                # A block of one lane ends the checks of the others.
+                if not choice.blocked and task.done():
+                    del choice.checks[name]
+                    self._finished(choice, name, task.result())
+
+    def _finished(self, choice: _Choice, name: str, found: _Checked) -> None:
+        lane, verdict, window = choice.lanes[name], found.verdict, found.window
+        # A verdict on the whole says it all; of a text too long for one, every part counts.
+        if (found.last and window.start == 0) or verdict.action == "block" or window.end > WHOLE:
+            choice.verdicts.append(verdict)
+        if verdict.action == "block":
+            choice.block()
+            return
+        if found.last and window.end == len(lane.text):
+            choice.done.add(name)
+        edits = self._edits(name, lane, found)
+        over = name in choice.done
+        lane.passed(window.end, edits, doubtful=self._doubtful(verdict), over=over, now=self._clock())
+
+    def _edits(self, name: str, lane: Lane, found: _Checked) -> list[Edit]:
+        """What is replaced in a window: cuts of the policy, placeholders of the prompt."""
+        window, cuts = found.window, found.verdict.cuts or ()
+        if _is_call(name):
+            # Its text was read out of JSON: a cut in it has no place of its own.
+            changed = self._call(window.text, cuts)
+            return [Edit(0, window.end, lambda _: changed)] if changed != window.text else []
+        edits = [
+            Edit(window.start + cut.start, window.start + cut.end, partial(self._redactor.replacement, label=cut.label))
+            for cut in cuts
+        ]
+        pattern = self._put.placeholders if self._policy.spec.redaction.restore else None
+        if pattern is not None:
+            places = [place.span() for place in pattern.finditer(window.text)]
+            edits += [
+                Edit(window.start + start, window.start + end, self._put.restored)
+                for start, end in places
+                # Half a placeholder is none.
+                if window.start + start >= lane.allowed
+            ]
+        return edits
+
+    def _call(self, arguments: str, cuts: Sequence[Cut]) -> str:
+        """A tool call's arguments as they leave."""
+        call = {"role": "assistant", "tool_calls": [{"function": {"arguments": arguments}}]}
+        if cuts:
+            redacted(message_of(call, "$"), cuts, self._redactor)
+        if self._policy.spec.redaction.restore:
+            restore(message_of(call, "$"), self._put)
+        changed: str = call["tool_calls"][0]["function"]["arguments"]  # type: ignore[index]
+        return changed
+
+    def _doubtful(self, verdict: Verdict) -> bool:
+        return any(
+            action is Action.BLOCK and verdict.categories[category.name].score >= SUSPICION * start
+            for category in self._policy.active(Rail.OUTPUT)
+            for action, start in category.steps
+        )
+
+    def _leaving(self) -> list[dict[str, Any]]:
+        leaving = []
+        for index, choice in self._choices.items():
+            while choice.waiting:
+                head = choice.waiting[0]
+                if choice.may_leave(head):
+                    choice.waiting.popleft()
+                    leaving.append(self._emitted(index, choice, head))
+                    continue
+                part = _part(choice, head)
+                if part is not None:
+                    leaving.append(self._emitted(index, choice, part))
+                break
+            if choice.blocked and not choice.told:
+                choice.told = True
+                leaving.append(self._refusal(index, choice))
+        if self._others and not any(choice.waiting for choice in self._choices.values()):
+            leaving += self._others
+            self._others.clear()
+        return leaving
+
+    def _settled(self) -> bool:
+        return all(choice.blocked or (choice.final and not choice.waiting) for choice in self._choices.values())
+
+    def _all_blocked(self) -> bool:
+        blocked = [choice.blocked for choice in self._choices.values()]
+        return len(blocked) >= self._expected and all(blocked)
+
+    def _emitted(self, index: int, choice: _Choice, item: _Item) -> dict[str, Any]:
+        own = item.choice
+        texts = [choice.lanes[span.lane].leaving(span.start, span.end) for span in item.spans]
+        if any(place.text != text for place, text in zip(places_of(own.get("delta")), texts, strict=True)):
+            own = copy.deepcopy(own)
+            for place, text in zip(places_of(own["delta"]), texts, strict=True):
+                place.put(text)
+        came = [choice.lanes[span.lane].text[span.start : span.end] for span in item.spans]
+        if own.get("logprobs") is not None and texts != came:
+            # They spell out what was replaced.
+            own = own | {"logprobs": None}
+        chunk = item.chunk | {"choices": [own]}
+        if own.get("finish_reason") is not None:
+            chunk["guard"] = self._report(choice)
+        return chunk
+
+    def _report(self, choice: _Choice) -> dict[str, Any]:
+        return shown(self._policy, self._prompt, RailReport.of(choice.verdicts))
+
+    def _refusal(self, index: int, choice: _Choice) -> dict[str, Any]:
+        """A blocked choice's last chunk: the refusal in OpenAI's place, and in the content, which all clients show."""
+        says = self._policy.spec.chat.refusals.output
+        content = choice.lanes.get("content")
+        told = f"\n\n{says}" if content is not None and content.allowed else says
+        ending = {
+            "index": index,
+            "delta": {"content": told, "refusal": says},
+            "logprobs": None,
+            "finish_reason": "content_filter",
+        }
+        return _without_usage(self._last) | {"choices": [ending], "guard": self._report(choice)}
+
+
+def _is_call(lane: str) -> bool:
+    return lane.startswith("tool ")
+
+
+def _without_usage(chunk: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in chunk.items() if key != "usage" or value is None}
+
+
+def _part(choice: _Choice, head: _Item) -> _Item | None:
+    """The part of the first waiting item that may leave; the rest stays. None where nothing may, or only all of it."""
+    cuts = [min(span.end, max(span.start, choice.lanes[span.lane].allowed)) for span in head.spans]
+    if head.calls or all(span.start == cut for span, cut in zip(head.spans, cuts, strict=True)):
+        return None
+    # What describes the whole item stays with its last part.
+    first = {"index": head.choice.get("index", 0), "delta": head.choice["delta"], "finish_reason": None}
+    delta = {name: value for name, value in head.choice["delta"].items() if name != "role"}
+    rest = [span._replace(start=cut) for span, cut in zip(head.spans, cuts, strict=True)]
+    choice.waiting[0] = _Item(head.chunk, head.choice | {"delta": delta}, tuple(rest))
+    parts = [span._replace(end=cut) for span, cut in zip(head.spans, cuts, strict=True)]
+    return _Item(_without_usage(head.chunk), first, tuple(parts))
