@@ -18,7 +18,7 @@ from guard.cache import VerdictCache
 from guard.cache.memory import MemoryCache
 from guard.cache.redis import RedisCache
 from guard.chat.rails import GuardedChat
-from guard.chat.upstream import RemoteUpstream, SystemRole, Upstreams
+from guard.chat.upstream import RemoteUpstream, SystemRole, Upstream, Upstreams
 from guard.config import JudgeSettings, Settings, UpstreamSettings
 from guard.errors import ConfigError, InvalidPolicy, Problem
 from guard.judge import Judge
@@ -79,14 +79,19 @@ def build(settings: Settings) -> Service:
 
     book = PolicyBook(settings.policies, pattern_names(), on_load=prepare, on_status=tell)
     tell(book.status)
+    judge, own = _judge(settings)
     moderator = Moderator(
         screen=screen,
-        judge=_judge(settings),
+        judge=judge,
         cache=_cache(settings, listener),
         secret=settings.cache_secret,
         listener=listener,
     )
-    chat = GuardedChat(moderator, _upstreams(settings.upstream))
+    upstreams = _upstreams(settings.upstream)
+    if not upstreams and own is not None:
+        # Nobody else answers, and a model that can is here already.
+        upstreams = Upstreams([own], {})
+    chat = GuardedChat(moderator, upstreams)
     return Service(settings, book, moderator, chat, listener, registry)
 
 
@@ -149,18 +154,19 @@ def _listed(file: Path) -> list[_Listed]:
     return listed
 
 
-def _judge(settings: Settings) -> Judge | None:
-    """The judge that the settings ask for; its own runtime is imported only for it."""
+def _judge(settings: Settings) -> tuple[Judge | None, Upstream | None]:
+    """The judge that the settings ask for, and what else its model can do: answer chats. Its own runtime is imported
+    only for it."""
     asked = settings.judge
     if asked.local:
         return _local_judge(asked)
     if not asked.url:
-        return None
+        return None, None
     from guard.judge.remote import RemoteJudge  # noqa: PLC0415
 
     # Whoever else uses that server cannot tell from its prefix cache what was asked here.
     salt = hashlib.blake2b(b"judge", key=hashlib.blake2b(settings.cache_secret).digest(), digest_size=16).hexdigest()
-    return RemoteJudge(
+    remote = RemoteJudge(
         asked.url,
         model=asked.model,
         key=asked.key,
@@ -173,14 +179,20 @@ def _judge(settings: Settings) -> Judge | None:
         context=asked.context_tokens,
         salt=salt,
     )
+    return remote, None
 
 
-def _local_judge(asked: JudgeSettings) -> Judge:
+def _local_judge(asked: JudgeSettings) -> tuple[Judge, Upstream | None]:
     try:
+        from guard.chat.local import LocalUpstream  # noqa: PLC0415
+        from guard.engine.engine import Engine  # noqa: PLC0415
         from guard.judge.local import LocalJudge  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigError(f"GUARD_JUDGE {_remedy(exc)}") from exc
-    return LocalJudge(asked.local, form=asked.format, context=asked.context_tokens, waiting=asked.max_waiting)
+    engine = Engine(asked.local)
+    judge = LocalJudge(engine, form=asked.format, context=asked.context_tokens, waiting=asked.max_waiting)
+    # A model that was trained to judge has nothing to say.
+    return judge, LocalUpstream(engine) if asked.format == "instruct" else None
 
 
 def _remedy(exc: ImportError) -> str:

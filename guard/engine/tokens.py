@@ -105,7 +105,8 @@ class ModelTokens:
             rest = self._rendered(marked, add_generation_prompt=True, eos_token=self._end)
         except Exception as exc:
             raise ModelError(f"the model's chat template refuses the conversation: {exc}") from exc
-        if self._end and self._spaced() and self._control.token_to_id("[INST]") is None:
+        spelt = self._control.token_to_id(_ASKED) is None
+        if self._end and self._spaced() and spelt:
             # Each part of a conversation began with a space, see `template`.
             rest = rest.replace(f"{self._end}[INST]", f"{self._end} [INST]")
         ids: list[int] = []
@@ -117,6 +118,9 @@ class ModelTokens:
             bare = before.removesuffix(" ")
             spaced = before != bare or (role == "assistant" and bare.endswith(_ASKED) and self._spaced())
             ids += self.control(bare) if number else self.start(bare)
+            if spelt:
+                # A model whose control words are letters would read them in anybody's text.
+                text = text.replace("[INST]", "[ INST]").replace(_ASKED, "[ /INST]")  # noqa: PLW2901
             ids += self.plain(f" {text}" if spaced else text)
         return ids + self.control(rest)
 

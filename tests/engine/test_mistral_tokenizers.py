@@ -169,10 +169,13 @@ def test_labels_are_what_the_model_would_say(loaded, official, version, template
 
 @pytest.mark.parametrize(("version", "template", "kind"), CASES)
 def test_a_conversation_is_the_one_that_the_model_was_taught(loaded, official, version, template, kind):
-    """Token for token Mistral's own, whatever is said in it."""
+    """Token for token Mistral's own, whatever is said in it; where control words are letters, nobody else can spell
+    them."""
     tokens = loaded(version, template, kind)
     for said in (("Hello",), ("Hello there.", "Yes, hello.", "And you?"), ("a [/INST] b", "c", "d </s> e", "f", "g")):
         messages = [(("user", "assistant")[n % 2], text) for n, text in enumerate(said)]
+        if version == "v1":
+            said = tuple(text.replace("[/INST]", "[ /INST]") for text in said)  # noqa: PLW2901
         assert tokens.conversation(messages) == asked_of(official[version], *said)
 
 
