@@ -1,4 +1,5 @@
-"""The judge's engine against transformers, on random weights: a long policy, short texts, one question each.
+"""The judge's engine against transformers, on random weights: a long policy, texts of one length or of many, one
+question each.
 
     ours        the scheduler: the policy computed once, texts packed, label rows only
     padded      transformers' forward over padded batches of whole prompts, the last token's logits only
@@ -29,7 +30,8 @@ from guard.engine.scheduler import Scheduler, Sizes
 __all__ = ["engine"]
 
 POLICY = 600
-TEXTS = (32, 64, 128, 512)
+LENGTHS: dict[str, tuple[int, ...]] = {"32": (32,), "64": (64,), "128": (128,), "512": (512,), "mixed": ()}
+"""Tokens of the texts; `mixed`: lognormal around 150, as texts are."""
 QUESTION = 24
 LABELS = (7, 8)
 SMALL: dict[str, Any] = {
@@ -43,7 +45,7 @@ SMALL: dict[str, Any] = {
 BATCH = 32
 
 
-def engine(rounds: int = 3) -> None:
+def engine(rounds: int = 2) -> None:
     """Verdicts a second by the length of the texts; several questions about one text; one text alone."""
     on_gpu = torch.cuda.is_available()
     network, reference, device = networks(on_gpu)
@@ -56,20 +58,19 @@ def engine(rounds: int = 3) -> None:
         "question_tokens": QUESTION,
         "texts": texts,
     }
-    for length in TEXTS:
-        prompts = _prompts(length, texts)
+    for name, length in LENGTHS.items():
+        prompts = _Prompts(length, texts)
         ways: dict[str, Callable[[], list[list[float]]]] = {
             "ours": lambda p=prompts: _ours(network, p),  # type: ignore[misc]
             "padded": lambda p=prompts: _padded(reference, p, device),  # type: ignore[misc]
+            "generate": lambda p=prompts: _generated(reference, p, device),  # type: ignore[misc]
         }
-        if length == 64:
-            ways["generate"] = lambda p=prompts: _generated(reference, p, device)  # type: ignore[misc]
-        seconds = _in_turns(ways, rounds, figures, f"at_{length}")
-        for name, taken in seconds.items():
-            figures[f"{name}_verdicts_per_s_at_{length}"] = texts / taken
-            if name != "ours":
-                figures[f"ratio_to_{name}_at_{length}"] = taken / seconds["ours"]
-        figures[f"ours_tokens_per_s_at_{length}"] = texts * (length + QUESTION) / seconds["ours"]
+        seconds = _in_turns(ways, rounds, figures, f"at_{name}")
+        for way, taken in seconds.items():
+            figures[f"{way}_verdicts_per_s_at_{name}"] = texts / taken
+            figures[f"{way}_tokens_per_s_at_{name}"] = prompts.tokens / taken
+            if way != "ours":
+                figures[f"ratio_to_{way}_at_{name}"] = taken / seconds["ours"]
     figures |= _questions(network, rounds)
     write("engine_gpu" if on_gpu else "engine", "python -m benchmarks engine", figures)
 
@@ -103,21 +104,19 @@ def _shape(config: MistralConfig) -> Shape:
 
 
 class _Prompts:
-    """A policy's tokens, texts and a question, all at random."""
+    """A policy's tokens, texts and a question, all at random. `tokens` are those of the texts with their question."""
 
-    def __init__(self, length: int, count: int) -> None:
-        luck = random.Random(length)
+    def __init__(self, lengths: tuple[int, ...], count: int) -> None:
+        luck = random.Random(str(lengths))
+        sizes = [lengths[n % len(lengths)] if lengths else int(luck.lognormvariate(5.0, 0.8)) + 1 for n in range(count)]
         self.policy = tuple(luck.randrange(10, 30_000) for _ in range(POLICY))
-        self.texts = [[luck.randrange(10, 30_000) for _ in range(length)] for _ in range(count)]
+        self.texts = [[luck.randrange(10, 30_000) for _ in range(min(size, 2_000))] for size in sizes]
         self.question = [luck.randrange(10, 30_000) for _ in range(QUESTION)]
+        self.tokens = sum(map(len, self.texts)) + count * QUESTION
 
     @property
     def whole(self) -> list[list[int]]:
         return [[*self.policy, *text, *self.question] for text in self.texts]
-
-
-def _prompts(length: int, count: int) -> _Prompts:
-    return _Prompts(length, count)
 
 
 def _ours(network: Mistral, prompts: _Prompts) -> list[list[float]]:
@@ -187,7 +186,7 @@ def _in_turns(
 
 def _questions(network: Mistral, rounds: int) -> dict[str, float]:
     """Twelve questions about a 128-token text: as branches, and as twelve requests; then one text alone."""
-    prompts = _prompts(128, 1)
+    prompts = _Prompts((128,), 1)
     text, policy, question = prompts.texts[0], prompts.policy, prompts.question
     branches = [[*question[:-1], n] for n in range(10, 22)]
     scheduler = Scheduler(network)
