@@ -136,14 +136,9 @@ def _status(status: int, headers: dict[str, str]) -> web.HTTPException:
 
 
 @contextmanager
-def running_judge_server() -> Iterator[JudgeServer]:
-    """A running server, with a thread and an event loop of its own."""
-    server = JudgeServer()
-    app = web.Application()
-    app.router.add_post("/tokenize", server.tokenize)
-    app.router.add_post("/v1/completions", server.completions)
-    app.router.add_post("/v1/chat/completions", server.chat)
-    app.router.add_post("/v1/decisions", server.decisions)
+def serving_app(app: web.Application) -> Iterator[str]:
+    """Runs an application on a free port, with a thread and an event loop of its own; its address with `/v1`."""
+    address: list[str] = []
     loop = asyncio.new_event_loop()
     started = threading.Event()
 
@@ -152,7 +147,7 @@ def running_judge_server() -> Iterator[JudgeServer]:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")
         started.set()
         return runner
 
@@ -167,7 +162,20 @@ def running_judge_server() -> Iterator[JudgeServer]:
     thread.start()
     assert started.wait(10)
     try:
-        yield server
+        yield address[0]
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+
+
+@contextmanager
+def running_judge_server() -> Iterator[JudgeServer]:
+    """A running server, with a thread and an event loop of its own."""
+    server = JudgeServer()
+    app = web.Application()
+    app.router.add_post("/tokenize", server.tokenize)
+    app.router.add_post("/v1/completions", server.completions)
+    app.router.add_post("/v1/chat/completions", server.chat)
+    app.router.add_post("/v1/decisions", server.decisions)
+    with serving_app(app) as server.url:
+        yield server

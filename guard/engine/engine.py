@@ -22,6 +22,7 @@ class Engine:
     Attributes:
         name: as verdicts and `/v1/models` show it.
         folders: the model's, and that of its base where it is an adapter.
+        longest: tokens that the model attends to at once, once it is loaded: its window, or all its positions.
 
     Raises:
         ModelError: there is no such folder, or it has no tokenizer.
@@ -35,7 +36,7 @@ class Engine:
         self.tokens = ModelTokens(*self.folders)
         self.name = model.partition("@")[0] if not Path(model).expanduser().is_dir() else folder.resolve().name
         self._scheduler: Scheduler | None = None
-        self._longest = 0
+        self.longest = 0
 
     def load(self) -> None:
         """Loads the weights and starts; once.
@@ -46,7 +47,7 @@ class Engine:
         if self._scheduler is not None:
             return
         network = Mistral(load(self.folders[0], device=self.device, dtype=self.dtype))
-        self._longest = min(network.shape.window or network.shape.positions, network.shape.positions)
+        self.longest = min(network.shape.window or network.shape.positions, network.shape.positions)
         if self.device.type == "cpu":
             # With a power of two no thread ends in the middle of a vector, where the last bit may differ.
             torch.set_num_threads(1 << (torch.get_num_threads().bit_length() - 1))
@@ -61,8 +62,3 @@ class Engine:
         """Who reads and writes, once it is loaded."""
         assert self._scheduler is not None
         return self._scheduler
-
-    @property
-    def longest(self) -> int:
-        """Tokens that the model attends to at once: its window, or all its positions."""
-        return self._longest

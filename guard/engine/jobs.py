@@ -1,6 +1,7 @@
 """What the engine is asked for: label probabilities of a text's questions, or a text that goes on."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Literal, NamedTuple
@@ -30,7 +31,7 @@ class Event(NamedTuple):
     finish: Finish | None
 
 
-class Job:
+class Job(ABC):
     """Tokens that are to be read: `prefix + text`, and each of `branches` after them.
 
     `before` and `done` say how far it is: None and 0 until its prefix is there.
@@ -64,13 +65,13 @@ class Job:
         return len(self.text) - self.done + sum(map(len, self.branches))
 
     @property
+    @abstractmethod
     def gone(self) -> bool:
         """Whether nobody waits for it any more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self, error: Exception) -> None:
         """It will not be finished."""
-        raise NotImplementedError
 
 
 class Scoring(Job):

@@ -53,7 +53,7 @@ def flash(varlen: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
     It knows no pool and no branches, so each piece's keys are gathered to stand in one run: next to the weights of a
     layer that is little to copy. Its windows count the keys to the left, so W keys are `(W - 1, 0)`.
     """
-    made: dict[int, tuple[PackedPieces, _Gathered]] = {}
+    last: tuple[PackedPieces, _Gathered] | None = None
 
     def packed_attention(
         q: Tensor,
@@ -67,11 +67,11 @@ def flash(varlen: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
         scale: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `guard_kernels.attention.packed_attention`."""
-        kept = made.get(0)
-        if kept is None or kept[0] is not pieces:
+        nonlocal last
+        if last is None or last[0] is not pieces:
             # Once a step, not once a layer.
-            kept = made[0] = (pieces, _Gathered.of(pieces, len(pool_k), window, q.device))
-        plan = kept[1]
+            last = (pieces, _Gathered.of(pieces, len(pool_k), window, q.device))
+        plan = last[1]
         out, lse, _ = varlen(
             q[plan.queries],
             torch.cat([pool_k, k])[plan.keys],
