@@ -1,29 +1,32 @@
 """`POST /v1/chat/completions` and `GET /v1/models`: OpenAI's chat, guarded on both sides.
 
-The policy is named by the header `X-Guard-Policy` or by `"guard": {"policy": …}` in the body. Everything that OpenAI's
-API does not know goes to the upstream as it came. A raw ASGI route: a client that leaves must end the upstream's work.
+The policy is named by the header `X-Guard-Policy` or by `"guard": {"policy": …}` in the body. What is not Guard's goes
+to the upstream as it came. Azure's clients find the same at Azure's address, in Azure's style. A raw ASGI route: a
+client that leaves must end the upstream's work.
 """
 
 import asyncio
-import secrets
-import time
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, Router, asgi, get
-from litestar.exceptions import MethodNotAllowedException
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import Message, Receive, Scope, Send
 
+from guard.api.blocks import blocked_answer, refused_answer, refused_chunks
 from guard.api.body import answer, decoded, read
+from guard.api.chat_options import guard_field, options_of
 from guard.api.errors import ClientGone
 from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody, openai_error
 from guard.api.openapi import describe_path, described
 from guard.api.schemas import ChatAnswer, ChatRequest, check_length
 from guard.chat import conversation
+from guard.chat.options import Options
 from guard.chat.rails import Answered, Begun, Refused
-from guard.chat.report import RailReport, shown
+from guard.chat.report import RailReport
 from guard.chat.sse import DONE, written
 from guard.config import Limits
 from guard.errors import InvalidContent, NoUpstream
@@ -36,6 +39,7 @@ _DECODER = msgspec.json.Decoder(dict[str, Any])
 _NO_UPSTREAM = "Nobody is configured to answer: set GUARD_UPSTREAM_URL to an OpenAI-compatible server (docs/chat.md)"
 _HEADERS = ("authorization", "openai-organization", "openai-project")
 _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+_AZURES_PATH = re.compile(r"/(?P<deployment>[^/]+)/chat/completions/?")
 MOST_MESSAGES = 4_096
 """Messages of one conversation."""
 _DESCRIPTION = described(
@@ -54,32 +58,45 @@ _DESCRIPTION = described(
 
 def router(service: Service) -> Router:
     """The chat's routes, bound to their service."""
-    guarded, limits = service.chat, service.settings.limits
+    chat = _Chat(service)
     describe_path("/v1/chat/completions", post=_DESCRIPTION)
 
-    async def respond(scope: Scope, body: bytes, send: Send) -> None:
-        asked = decoded(body, _DECODER)
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        policy = service.book[_policy(asked, headers) or service.settings.default_policy]
-        messages = _checked(asked, limits)
-        if not guarded.upstreams:
-            raise NoUpstream(_NO_UPSTREAM)
-        given = {name: headers[name] for name in _HEADERS if name in headers}
-        asked.pop("guard", None)
-        begun = await guarded.begin(asked, messages, policy, given)
-        if isinstance(begun, Refused):
-            await _refuse(send, begun, policy, asked)
-        elif asked.get("stream"):
-            async with aclosing(guarded.stream(begun, policy, given)) as chunks:
-                await _stream(send, chunks, begun, policy)
-        else:
-            await _whole(send, await guarded.answer(begun, policy, given), begun, policy)
-
     @asgi("/v1/chat/completions", copy_scope=False)
-    async def chat(scope: Scope, receive: Receive, send: Send) -> None:
+    async def openais(scope: Scope, receive: Receive, send: Send) -> None:
+        await chat(scope, receive, send, None)
+
+    # A mount: Litestar's raw routes have no path parameters.
+    @asgi("/openai/deployments", is_mount=True, copy_scope=False)
+    async def azures(scope: Scope, receive: Receive, send: Send) -> None:
+        found = _AZURES_PATH.fullmatch(scope["path"])
+        if found is None:
+            raise NotFoundException
+        scope["path_template"] = "/openai/deployments/{deployment}/chat/completions"
+        await chat(scope, receive, send, found["deployment"])
+
+    @get("/v1/models", include_in_schema=False)
+    async def models(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """The upstreams' models."""
+        upstreams = service.chat.upstreams
+        if not upstreams:
+            raise NoUpstream(_NO_UPSTREAM)
+        return answer({"object": "list", "data": await upstreams.models(_given(request.headers))})
+
+    return Router("", route_handlers=[openais, azures, models], exception_handlers=OPENAI_EXCEPTION_HANDLERS)
+
+
+class _Chat:
+    """One chat request, from its body to its answer."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._limits = service.settings.limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, deployment: str | None) -> None:
+        """`deployment`: the model, where Azure's address names one."""
         if scope["method"] != "POST":  # type: ignore[typeddict-item]
             raise MethodNotAllowedException(headers={"Allow": "POST"})
-        body = await read(scope, receive, limits.max_body_bytes)
+        body = await read(scope, receive, self._limits.max_body_bytes)
         started = False
 
         async def told(message: Message) -> None:
@@ -87,7 +104,7 @@ def router(service: Service) -> Router:
             started = True
             await send(message)
 
-        work = asyncio.create_task(respond(scope, body, told))
+        work = asyncio.create_task(self._respond(scope, body, told, deployment))
         gone = asyncio.create_task(_gone(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -101,33 +118,41 @@ def router(service: Service) -> Router:
         elif not started:
             raise ClientGone("the client left before its answer began")
 
-    @get("/v1/models", include_in_schema=False)
-    async def models(request: Request[Any, Any, Any]) -> Response[bytes]:
-        """The upstreams' models."""
+    async def _respond(self, scope: Scope, body: bytes, send: Send, deployment: str | None) -> None:
+        service, guarded = self._service, self._service.chat
+        asked = decoded(body, _DECODER)
+        if deployment is not None:
+            asked["model"] = deployment
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        ours = guard_field(asked)
+        policy = service.book[ours.policy or headers.get("x-guard-policy") or service.settings.default_policy]
+        options = options_of(asked, ours, policy, style="azure" if deployment is not None else None)
+        messages = _checked(asked, self._limits)
         if not guarded.upstreams:
             raise NoUpstream(_NO_UPSTREAM)
-        given = {name: request.headers[name] for name in _HEADERS if name in request.headers}
-        return answer({"object": "list", "data": await guarded.upstreams.models(given)})
+        given = _given(headers)
+        begun = await guarded.begin(asked, messages, policy, given, options)
+        if isinstance(begun, Refused):
+            await _refuse(send, begun, policy, asked, options)
+        elif asked.get("stream"):
+            async with aclosing(guarded.stream(begun, policy, given)) as chunks:
+                await _stream(send, chunks, begun, policy)
+        else:
+            await _whole(send, await guarded.answer(begun, policy, given), begun, policy)
 
-    return Router("", route_handlers=[chat, models], exception_handlers=OPENAI_EXCEPTION_HANDLERS)
+
+def _given(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that an upstream may need: who the client is."""
+    given = {name: headers[name] for name in _HEADERS if name in headers}
+    if "api-key" in headers:
+        # Azure's name for it.
+        given.setdefault("authorization", f"Bearer {headers['api-key']}")
+    return given
 
 
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _policy(asked: dict[str, Any], headers: Mapping[str, str]) -> str:
-    ours = asked.get("guard")
-    if ours is not None and not isinstance(ours, dict):
-        raise InvalidContent('expected an object such as {"policy": "default"}', path="$.guard")
-    for name in ours or {}:
-        if name != "policy":
-            raise InvalidContent("unknown field; there is: policy", path=f"$.guard.{name}")
-    named = (ours or {}).get("policy", headers.get("x-guard-policy", ""))
-    if not isinstance(named, str):
-        raise InvalidContent("expected a policy's name", path="$.guard.policy")
-    return named
 
 
 def _checked(asked: dict[str, Any], limits: Limits) -> list[conversation.Message]:
@@ -144,38 +169,23 @@ def _checked(asked: dict[str, Any], limits: Limits) -> list[conversation.Message
 
 
 async def _whole(send: Send, told: Answered, begun: Begun, policy: Policy) -> None:
-    chat, found = policy.spec.chat, told.report
-    if found.action == "block" and chat.block_style != "openai":
-        status, body = _error(policy, chat.refusals.output, found, told.body["guard"])
-    else:
-        status, body = 200, told.body
-    headers = [*_named(policy, begun.report), (b"x-guard-output-action", found.action.encode())]
+    status, body = 200, told.body
+    if told.report.action == "block":
+        status, body = blocked_answer(told.body, told.verdicts, begun, policy)
+    headers = [*_named(policy, begun.report), (b"x-guard-output-action", told.report.action.encode())]
     await _send(send, status, headers, body)
 
 
-async def _refuse(send: Send, refused: Refused, policy: Policy, asked: dict[str, Any]) -> None:
-    """A prompt that went nowhere, in the policy's style."""
-    found = shown(policy, refused.report, None)
+async def _refuse(send: Send, refused: Refused, policy: Policy, asked: dict[str, Any], options: Options) -> None:
+    """A prompt that went nowhere, in the request's style."""
     headers = _named(policy, refused.report)
-    if policy.spec.chat.block_style != "openai":
-        status, body = _error(policy, refused.says, refused.report, found)
+    if not asked.get("stream") or options.style_under(policy) != "openai":
+        status, body = refused_answer(refused, policy, asked["model"], options)
         await _send(send, status, headers, body)
         return
-    common = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": asked["model"]}
-    message = {"role": "assistant", "content": refused.says, "refusal": refused.says}
-    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-    if not asked.get("stream"):
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "content_filter"}
-        body = common | {"object": "chat.completion", "choices": [choice], "usage": usage, "guard": found}
-        await _send(send, 200, headers, body)
-        return
-    common["object"] = "chat.completion.chunk"
-    said = {"index": 0, "delta": message, "logprobs": None, "finish_reason": None}
-    ended = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "content_filter"}
-    chunks = [common | {"choices": [said]}, common | {"choices": [ended], "guard": found}]
-    options = asked.get("stream_options")
-    if isinstance(options, dict) and options.get("include_usage"):
-        chunks = [*[chunk | {"usage": None} for chunk in chunks], common | {"choices": [], "usage": usage}]
+    wanted = asked.get("stream_options")
+    usage = isinstance(wanted, dict) and bool(wanted.get("include_usage"))
+    chunks = refused_chunks(refused, policy, asked["model"], options, usage=usage)
     await send({"type": "http.response.start", "status": 200, "headers": [*_EVENTS, *headers]})
     await _event(send, b"".join([*map(written, chunks), DONE]), more=False)
 
@@ -213,17 +223,3 @@ def _named(policy: Policy, found: RailReport) -> list[tuple[bytes, bytes]]:
         (b"x-guard-policy", f"{policy.name}@{policy.fingerprint}".encode()),
         (b"x-guard-input-action", found.action.encode()),
     ]
-
-
-def _error(policy: Policy, says: str, found: RailReport, told: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """A block as an error: OpenAI's, or Mistral's with its decisions."""
-    if policy.spec.chat.block_style == "openai_error":
-        error = {"message": says, "type": "invalid_request_error", "param": "messages", "code": "content_filter"}
-        return 400, {"error": error, "guard": told}
-    decisions = {
-        name: {"threshold": category.threshold, "score": category.score, "violated": True}
-        for name, category in found.categories.items()
-    }
-    results = {"guard": {"model_name": policy.name, "decisions": decisions, "violated": True, "action": "block"}}
-    refused = {"message": "Content blocked by guardrail", "status": 403}
-    return 403, {"error": refused, "guardrails": {"results": results}, "guard": told}

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from guard.api.chat_options import GuardField, MistralGuardrail, ModerationField
 from guard.config import Limits
 from guard.content import Content, Rail, Turn
 from guard.errors import InvalidContent, LimitExceeded
@@ -12,7 +13,6 @@ from guard.verdict import Verdict
 
 __all__ = [
     "ChatAnswer",
-    "ChatPolicy",
     "ChatRequest",
     "Health",
     "Message",
@@ -61,12 +61,6 @@ class ModerateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: bool = False
 
 
-class ChatPolicy(msgspec.Struct, frozen=True):
-    """What of a chat is Guard's own business."""
-
-    policy: str | None = None
-
-
 class ChatRequest(msgspec.Struct, frozen=True):
     """What Guard reads of OpenAI's chat request; everything else goes to the upstream as it came."""
 
@@ -74,7 +68,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
     messages: list[dict[str, Any]]
     stream: bool | None = None
     n: int | None = None
-    guard: ChatPolicy | None = None
+    guard: GuardField | None = None
+    moderation: ModerationField | None = None
+    guardrails: list[MistralGuardrail] | None = None
+    safe_prompt: bool | None = None
 
 
 class ChatAnswer(msgspec.Struct, frozen=True):
@@ -86,6 +83,7 @@ class ChatAnswer(msgspec.Struct, frozen=True):
     model: str
     choices: list[dict[str, Any]]
     guard: dict[str, Any]
+    moderation: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
 
 

@@ -53,12 +53,15 @@ class Lane:
         text: all that came.
         checked: characters that have passed a check.
         allowed: characters that may leave.
+        sent: characters that the client has been sent, as it has them.
     """
 
     def __init__(self, streaming: Streaming) -> None:
         self.text = ""
         self.checked = 0
         self.allowed = 0
+        self.sent = 0
+        self._start = 0
         self._mode = streaming.mode
         self._most = streaming.hold_back_characters
         self._longest = streaming.hold_back_ms / 1e3
@@ -81,6 +84,11 @@ class Lane:
         """Characters that no check has read."""
         return len(self.text) - self.checked
 
+    @property
+    def vetted(self) -> int:
+        """How many of the client's characters have passed a check."""
+        return self.checked if self._mode == "through" else self.sent
+
     def due(self) -> float | None:
         """When a check is due, or held text that passed one may leave; None where only more text or the end changes
         anything."""
@@ -100,17 +108,16 @@ class Lane:
         return max(self._arrived(self.allowed) + self._patience, soonest)
 
     def window(self) -> Window:
-        """What the next check reads. It begins with a sentence where one begins near, else with a word."""
+        """What the next check reads. It begins with a sentence where one begins near, else with a word.
+
+        And where the last one began, for as long as that is near enough: a judge goes on with what it has read.
+        """
         read = self.checked if self._mode == "buffer" else min(self.checked, self.allowed)
-        latest, earliest = max(0, read - OVERLAP), max(0, read - 2 * OVERLAP)
-        begins = [earliest + start for start, _ in sentences(self.text[earliest:read])]
-        # The first one may have begun before.
-        begins = [place for place in begins[1:] if place <= latest]
-        start = begins[-1] if begins and earliest else latest if earliest else 0
-        while start > earliest and not _between_words(self.text, start):
-            start -= 1
+        earliest = max(0, read - 2 * OVERLAP)
+        if self._start < earliest:
+            self._start = self._beginning(earliest, read - OVERLAP)
         end = min(len(self.text), self.checked + MOST_READ)
-        return Window(start, end, self.text[start:end])
+        return Window(self._start, end, self.text[self._start : end])
 
     def passed(self, upto: int, edits: Sequence[Edit], *, doubtful: bool, over: bool, now: float) -> None:
         """A check of the text up to `upto` found nothing to block; what has not left leaves with `edits`.
@@ -143,6 +150,16 @@ class Lane:
                 parts += [self.text[done : edit.start], edit.replace(self.text[edit.start : edit.end])]
             done = min(edit.end, end)
         return "".join([*parts, self.text[done:end]])
+
+    def _beginning(self, earliest: int, latest: int) -> int:
+        """The last sentence that begins between the two places, else the last word."""
+        begins = [earliest + start for start, _ in sentences(self.text[earliest : latest + OVERLAP])]
+        # The first one may have begun before.
+        begins = [place for place in begins[1:] if place <= latest]
+        start = begins[-1] if begins else latest
+        while start > earliest and not _between_words(self.text, start):
+            start -= 1
+        return start
 
     def _let_go(self, upto: int, now: float) -> None:
         allowed = self._target(upto, now)

@@ -17,7 +17,8 @@ from guard.chat.conversation import (
     restore,
     with_system_prompt,
 )
-from guard.chat.report import RailReport, shown
+from guard.chat.options import Options
+from guard.chat.report import RailReport, azure_results, moderated, shown
 from guard.chat.stream import Flow, following
 from guard.chat.upstream import Upstream, Upstreams
 from guard.content import Content, Rail, Turn
@@ -27,22 +28,31 @@ from guard.policy import Policy
 from guard.policy.redaction import Redactor
 from guard.verdict import Verdict
 
-__all__ = ["Answered", "Begun", "GuardedChat", "Refused"]
+__all__ = ["Answered", "Begun", "GuardedChat", "Refused", "prompt_filter_results"]
+
+_AZURES_FIRST = {"id": "", "object": "", "created": 0, "model": "", "choices": [], "usage": None}
 
 
 class Refused(NamedTuple):
-    """A prompt that reaches no model."""
+    """A prompt that reaches no model, and what was found in it."""
 
     says: str
     report: RailReport
+    verdicts: tuple[Verdict, ...]
 
 
 class Begun(NamedTuple):
-    """A request whose prompt has passed: where its answer comes from, and what is put back into it."""
+    """A request whose prompt has passed: where its answer comes from, and what is put back into it.
+
+    `characters`: of the prompt's messages, as the client sent them.
+    """
 
     upstream: Upstream
     body: dict[str, Any]
+    options: Options
     report: RailReport
+    verdicts: tuple[Verdict, ...]
+    characters: int
     redactor: Redactor
     context: tuple[Turn, ...]
     early: "_Early | None"
@@ -56,7 +66,12 @@ class GuardedChat:
         self._moderator = moderator
 
     async def begin(
-        self, body: dict[str, Any], messages: Sequence[Message], policy: Policy, headers: Mapping[str, str]
+        self,
+        body: dict[str, Any],
+        messages: Sequence[Message],
+        policy: Policy,
+        headers: Mapping[str, str],
+        options: Options = Options(),  # noqa: B008 (frozen)
     ) -> Begun | Refused:
         """The input rail. `messages` are those of `body`, which is the callee's from here on: redaction changes it.
 
@@ -66,15 +81,17 @@ class GuardedChat:
         chat = policy.spec.chat
         upstream, model = self.upstreams.of(body["model"])
         body = body | {"model": model}
+        characters = sum([len(message.text) for message in messages])
+        system_prompt = options.system_prompt(policy)
         uninspected = tuple([part for message in messages for part in message.uninspected])
         if uninspected and chat.uninspected == "refuse":
-            return Refused(chat.refusals.input, RailReport("block", {}, uninspected))
+            return Refused(chat.refusals.input, RailReport("block", {}, uninspected), ())
         early = None
         if chat.speculative:
-            early = _Early(upstream, with_system_prompt(body, chat.system_prompt, upstream.system_role), headers)
+            early = _Early(upstream, with_system_prompt(body, system_prompt, upstream.system_role), headers)
         checked = in_scope(messages, chat)
         try:
-            verdicts = await self._verdicts([content for _, content in checked], policy)
+            verdicts = await self._verdicts([content for _, content in checked], policy, options)
         except BaseException:
             if early is not None:
                 await early.close()
@@ -87,13 +104,13 @@ class GuardedChat:
             await early.close()
             early = None
         if report.action == "block":
-            return Refused(chat.refusals.input, report)
+            return Refused(chat.refusals.input, report, verdicts)
         redactor = Redactor(policy.spec.redaction.style, [message.text for message in messages])
         for message, cuts in cut:
             redacted(message, cuts, redactor)
-        told = with_system_prompt(body, chat.system_prompt, upstream.system_role)
+        told = with_system_prompt(body, system_prompt, upstream.system_role)
         context = context_of(messages_of(body) if cut else messages)
-        return Begun(upstream, told, report, redactor, context, early)
+        return Begun(upstream, told, options, report, verdicts, characters, redactor, context, early)
 
     async def answer(self, begun: Begun, policy: Policy, headers: Mapping[str, str]) -> "Answered":
         """A whole answer, each choice checked; what is blocked has its refusal in place. `guard` says what was found.
@@ -109,7 +126,7 @@ class GuardedChat:
         contents = [
             Content(message.text, "assistant", Rail.OUTPUT, begun.context, message.uninspected) for _, message in found
         ]
-        verdicts = await self._verdicts(contents, policy)
+        verdicts = await self._verdicts(contents, policy, begun.options)
         redactor = Redactor(policy.spec.redaction.style, [*begun.redactor.given, *[m.text for _, m in found]])
         for (choice, message), verdict in zip(found, verdicts, strict=True):
             _settle(choice, message, verdict, policy, redactor)
@@ -118,7 +135,16 @@ class GuardedChat:
         report = RailReport.of(verdicts)
         unseen = [part for _, message in messages for part in message.uninspected]
         report = msgspec.structs.replace(report, uninspected=tuple(dict.fromkeys([*report.uninspected, *unseen])))
-        return Answered(told | {"guard": shown(policy, begun.report, report)}, report)
+        told["guard"] = shown(policy, begun.report, report)
+        given = iter(verdicts)
+        by_choice = [[next(given)] if message.text else [] for _, message in messages]
+        if begun.options.moderation is not None:
+            told["moderation"] = moderated(policy, begun.options.moderation, begun.verdicts, by_choice)
+        if begun.options.style_under(policy) == "azure":
+            told["prompt_filter_results"] = prompt_filter_results(policy, begun.verdicts)
+            for (choice, _), own in zip(messages, by_choice, strict=True):
+                choice["content_filter_results"] = azure_results(policy, own)
+        return Answered(told, report, verdicts)
 
     async def stream(self, begun: Begun, policy: Policy, headers: Mapping[str, str]) -> AsyncGenerator[dict[str, Any]]:
         """An answer's chunks as they may leave.
@@ -133,23 +159,38 @@ class GuardedChat:
         flow = Flow(
             self._moderator,
             policy,
+            begun.options,
             prompt=begun.report,
+            characters=begun.characters,
             context=begun.context,
             redactor=begun.redactor,
             expected=count if isinstance(count, int) else 1,
         )
+        azure = begun.options.style_under(policy) == "azure"
         async with aclosing(flow.run(chunks)) as vetted:
             async for chunk in vetted:
+                if azure:
+                    # Once there is an answer: until then an error has a status of its own.
+                    yield _AZURES_FIRST | {"prompt_filter_results": prompt_filter_results(policy, begun.verdicts)}
+                    azure = False
                 yield chunk
+        if begun.options.moderation is not None:
+            found = moderated(policy, begun.options.moderation, begun.verdicts, flow.verdicts)
+            yield {name: value for name, value in flow.last.items() if name != "usage"} | {
+                "choices": [],
+                "moderation": found,
+            }
 
     async def close(self) -> None:
         """Closes the upstreams."""
         await self.upstreams.close()
 
-    async def _verdicts(self, contents: Sequence[Content], policy: Policy) -> tuple[Verdict, ...]:
+    async def _verdicts(self, contents: Sequence[Content], policy: Policy, options: Options) -> tuple[Verdict, ...]:
         if not contents:
             return ()
-        return (await self._moderator.moderate(contents, policy, cuts=True)).verdicts
+        found = await self._moderator.moderate(contents, policy, cuts=True)
+        rails = [content.rail for content in contents]
+        return tuple([options.applied(verdict, rail) for verdict, rail in zip(found.verdicts, rails, strict=True)])
 
 
 class Answered(NamedTuple):
@@ -157,6 +198,12 @@ class Answered(NamedTuple):
 
     body: dict[str, Any]
     report: RailReport
+    verdicts: tuple[Verdict, ...]
+
+
+def prompt_filter_results(policy: Policy, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Azure's results of a prompt."""
+    return [{"prompt_index": 0, "content_filter_results": azure_results(policy, verdicts)}]
 
 
 def _answers(told: dict[str, Any]) -> list[tuple[dict[str, Any], Message]]:

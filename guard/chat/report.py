@@ -1,14 +1,18 @@
-"""What the rails found, as an answer's `guard` field tells it."""
+"""What the rails found, as answers tell it: Guard's own field, and those of other vendors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from guard.chat.options import Guardrail
 from guard.policy import Policy
-from guard.verdict import Action, ActionWord, Verdict
+from guard.verdict import Action, ActionWord, CategoryVerdict, Verdict
 
-__all__ = ["CategoryReport", "RailReport", "shown"]
+__all__ = ["CategoryReport", "RailReport", "azure_results", "mistral_results", "moderated", "shown"]
+
+_AZURE_SEVERITIES = {"allow": "safe", "flag": "low", "redact": "medium", "review": "medium", "block": "high"}
+_AZURE_HARMS = frozenset({"hate", "self_harm", "sexual", "violence"})
 
 
 class CategoryReport(msgspec.Struct, frozen=True):
@@ -30,14 +34,24 @@ class RailReport(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, verdicts: Sequence[Verdict]) -> "RailReport":
         """Of several texts the hardest action, and every category that was violated."""
-        found: dict[str, CategoryReport] = {}
-        for verdict in verdicts:
-            for name, category in verdict.categories.items():
-                if category.violated and (name not in found or found[name].score < category.score):
-                    found[name] = CategoryReport(category.score, category.threshold, category.action)
+        found = {
+            name: CategoryReport(category.score, category.threshold, category.action)
+            for name, category in _hardest(verdicts).items()
+            if category.violated
+        }
         action = max((Action.of(verdict.action) for verdict in verdicts), default=Action.ALLOW)
         uninspected = tuple(part for verdict in verdicts for part in verdict.uninspected)
         return cls(action.word, found, uninspected, any(verdict.degraded for verdict in verdicts))
+
+
+def _hardest(verdicts: Iterable[Verdict]) -> dict[str, CategoryVerdict]:
+    """Each category's hardest verdict of several texts; of equally hard ones that with the highest score."""
+    found: dict[str, CategoryVerdict] = {}
+    for verdict in verdicts:
+        for name, category in verdict.categories.items():
+            if name not in found or _hardness(found[name]) < _hardness(category):
+                found[name] = category
+    return found
 
 
 def shown(policy: Policy, prompt: RailReport, answer: RailReport | None) -> dict[str, Any]:
@@ -47,3 +61,94 @@ def shown(policy: Policy, prompt: RailReport, answer: RailReport | None) -> dict
         "input": prompt,
         "output": answer,
     }
+
+
+def _by_names(policy: Policy, names: str, found: Mapping[str, CategoryVerdict]) -> dict[str, CategoryVerdict]:
+    """Categories under the names of another taxonomy (a field of `Maps`), each the hardest of those with that name.
+
+    What has no name there keeps its own.
+    """
+    renamed: dict[str, CategoryVerdict] = {}
+    for own, category in found.items():
+        maps = policy.spec.categories[own].maps
+        for name in getattr(maps, names) or (own,):
+            if name not in renamed or _hardness(renamed[name]) < _hardness(category):
+                renamed[name] = category
+    return renamed
+
+
+def moderated(
+    policy: Policy, model: str, prompt: Sequence[Verdict], answers: Sequence[Sequence[Verdict]] | None
+) -> dict[str, Any]:
+    """OpenAI's `moderation` of a chat's answer: the prompt's result, and one for each choice.
+
+    `answers` is None where the prompt was blocked. `model` is what the request called the moderation's model.
+    """
+    told: dict[str, Any] = {"input": _openai_results(policy, model, [prompt])}
+    if answers is None:
+        message = "The prompt was blocked: there is no answer to moderate."
+        told["output"] = {"type": "error", "code": "not_generated", "message": message}
+    else:
+        told["output"] = _openai_results(policy, model, answers)
+    return told
+
+
+def azure_results(policy: Policy, verdicts: Iterable[Verdict]) -> dict[str, Any]:
+    """Azure's `content_filter_results`.
+
+    A severity says what the policy does about it: flag is low, redact and review are medium, block is high.
+    """
+    results: dict[str, Any] = {}
+    for name, category in _by_names(policy, "azure", _hardest(verdicts)).items():
+        filtered = category.action == "block"
+        if name in _AZURE_HARMS:
+            results[name] = {"filtered": filtered, "severity": _AZURE_SEVERITIES[category.action]}
+        else:
+            results[name] = {"filtered": filtered, "detected": category.violated}
+    return results
+
+
+def mistral_results(policy: Policy, verdicts: Sequence[Verdict], guardrails: Sequence[Guardrail]) -> dict[str, Any]:
+    """Mistral's `guardrails.results`: what the policy blocks, and what the request's own guardrails do."""
+    blocking = {name: category for name, category in _hardest(verdicts).items() if category.action == "block"}
+    results = {}
+    for guardrail in guardrails:
+        found = {name: category for verdict in verdicts for name, category in guardrail.found(verdict).items()}
+        if found or guardrail.on_failure:
+            results[guardrail.name] = _mistral_result(policy, _by_names(policy, "mistral", found))
+    return results or {"guard": _mistral_result(policy, blocking)}
+
+
+def _openai_results(policy: Policy, model: str, texts: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
+    reasons = [reason for verdicts in texts for verdict in verdicts for reason in verdict.reasons]
+    if any(reason.startswith("screen_failed") for reason in reasons):
+        return {"type": "error", "code": "moderation_failed", "message": "A stage of the moderation failed."}
+    return {
+        "type": "moderation_results",
+        "model": model,
+        "results": [_openai_result(policy, model, verdicts) for verdicts in texts],
+    }
+
+
+def _openai_result(policy: Policy, model: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    found = _by_names(policy, "openai", _hardest(verdicts))
+    return {
+        "type": "moderation_result",
+        "model": model,
+        "flagged": any(verdict.flagged for verdict in verdicts),
+        "categories": {name: category.violated for name, category in found.items()},
+        "category_scores": {name: category.score for name, category in found.items()},
+        "category_applied_input_types": {name: ["text"] for name in found},
+    }
+
+
+def _mistral_result(policy: Policy, found: Mapping[str, CategoryVerdict]) -> dict[str, Any]:
+    decisions = {
+        name: {"threshold": category.threshold, "score": category.score, "violated": True}
+        for name, category in found.items()
+    }
+    return {"model_name": policy.name, "decisions": decisions, "violated": True, "action": "block"}
+
+
+def _hardness(category: CategoryVerdict) -> tuple[Action, float]:
+    return Action.of(category.action), category.score

@@ -13,25 +13,28 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import msgspec
+
 from guard.chat.conversation import arguments_text, message_of, places_of, redacted, restore
 from guard.chat.hold import Edit, Lane, Window
-from guard.chat.report import RailReport, shown
+from guard.chat.options import Options, block_starts
+from guard.chat.report import RailReport, azure_results, shown
 from guard.content import Content, Rail, Turn
 from guard.errors import Overloaded, UpstreamFailed
 from guard.moderator import Moderator
 from guard.policy import Policy
 from guard.policy.redaction import Redactor
 from guard.policy.schema import Streaming
-from guard.verdict import Action, Cut, Verdict
+from guard.verdict import Cut, Verdict
 
 __all__ = ["Flow", "following"]
 
 WHOLE = 20_000
 """Characters up to which a finished answer is checked once more as a whole."""
-BACKLOG = 300_000
-"""Characters of a stream that wait at most; past that its upstream is not read on. More than two hold-backs."""
-MOST_BUFFERED = 4_000_000
-"""Characters of a text that is held until its end."""
+BACKLOG = 4 * 1_024 * 1_024
+"""Bytes of a stream's chunks that wait for their checks; past that its upstream is not read on meanwhile."""
+MOST_HELD = 32 * 1_024 * 1_024
+"""Bytes of the chunks of an answer that is held until its end."""
 SUSPICION = 0.4
 """Share of a category's block threshold from which the middle of a sentence is not let go."""
 _RETRY_SECONDS = 0.05
@@ -54,11 +57,12 @@ class _Span(NamedTuple):
 
 
 class _Item(NamedTuple):
-    """One choice of one chunk, waiting: its strings in their order as spans."""
+    """One choice of one chunk, waiting: its strings in their order as spans, and its size in bytes."""
 
     chunk: dict[str, Any]
     choice: dict[str, Any]
     spans: tuple[_Span, ...]
+    size: int
 
     @property
     def calls(self) -> bool:
@@ -75,10 +79,17 @@ class _Checked(NamedTuple):
 
 
 class _Choice:
-    """One answer of a stream. `over`: its text is complete; `done`: the lanes that are checked to their end."""
+    """One answer of a stream.
+
+    `over`: its text is complete; `done`: the lanes that are checked to their end; `size`: bytes that wait; `found`: the
+    last verdicts of its lanes; `annotated`: characters of its content that the client was told are vetted.
+    """
 
     def __init__(self) -> None:
         self.waiting: deque[_Item] = deque()
+        self.size = 0
+        self.found: dict[str, Verdict] = {}
+        self.annotated = 0
         self.lanes: dict[str, Lane] = {}
         self.checks: dict[str, asyncio.Task[_Checked]] = {}
         self.done: set[str] = set()
@@ -96,6 +107,7 @@ class _Choice:
         """Nothing of it leaves any more."""
         self.blocked = True
         self.waiting.clear()
+        self.size = 0
         for task in self.checks.values():
             task.cancel()
         self.checks.clear()
@@ -106,8 +118,10 @@ class _Choice:
             return False
         for span in item.spans:
             lane = self.lanes[span.lane]
-            # The first chunk of a call has its name and no arguments yet: it waits for them.
-            if lane.allowed < span.end or (_is_call(span.lane) and not self.over):
+            if lane.allowed < span.end:
+                return False
+            # The first chunk of a call has its name and no arguments yet: it waits for all of them.
+            if _is_call(span.lane) and not (self.over and (span.lane in self.done or not lane.text)):
                 return False
         return True
 
@@ -119,8 +133,10 @@ class Flow:
         self,
         moderator: Moderator,
         policy: Policy,
+        options: Options,
         *,
         prompt: RailReport,
+        characters: int,
         context: tuple[Turn, ...],
         redactor: Redactor,
         expected: int,
@@ -128,7 +144,11 @@ class Flow:
     ) -> None:
         self._moderator = moderator
         self._policy = policy
+        self._options = options
+        self._azure = options.style_under(policy) == "azure"
+        self._starts = block_starts(policy, Rail.OUTPUT, options.guardrails)
         self._prompt = prompt
+        self._characters = characters
         self._context = context
         self._put = redactor
         self._redactor = Redactor(policy.spec.redaction.style, redactor.given)
@@ -141,6 +161,16 @@ class Flow:
         self._reading: asyncio.Task[dict[str, Any] | None] | None = None
         self._ended = False
         self._error: Exception | None = None
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last chunk without its choices: what all chunks of the stream have."""
+        return self._last
+
+    @property
+    def verdicts(self) -> list[list[Verdict]]:
+        """What was found in each choice, in their order."""
+        return [choice.verdicts for _, choice in sorted(self._choices.items())]
 
     async def run(self, chunks: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[dict[str, Any]]:
         """The chunks that may leave, as soon as they may. Closing it ends the upstream's work.
@@ -171,7 +201,7 @@ class Flow:
         """Until something happens: a chunk came, a check is done, or one is due."""
         tasks: set[asyncio.Task[Any]] = {task for c in self._choices.values() for task in c.checks.values()}
         # Where nothing else could change anything, only more text can.
-        if self._reading is None and not self._ended and (self._backlog() < BACKLOG or not (tasks or due)):
+        if self._reading is None and not self._ended and (self._backlog() < BACKLOG or not tasks):
             self._reading = asyncio.create_task(following(chunks))
         if self._reading is not None:
             tasks.add(self._reading)
@@ -202,23 +232,19 @@ class Flow:
             choice.over = True
 
     def _backlog(self) -> int:
-        """Characters that wait; texts that are held to their end have a bound of their own."""
-        return sum(
-            len(lane.text) - lane.allowed
-            for choice in self._choices.values()
-            for name, lane in choice.lanes.items()
-            if not choice.blocked and not self._held(name)
-        )
+        """Bytes that wait; what is held to its end has a bound of its own."""
+        return sum([choice.size for choice in self._choices.values() if not self._held(choice)])
 
-    def _held(self, name: str) -> bool:
+    def _held(self, choice: _Choice) -> bool:
         # Half a call is of no use, and half a JSON text cannot be read: calls leave whole.
-        return _is_call(name) or self._streaming.mode == "buffer"
+        return self._streaming.mode == "buffer" or (bool(choice.waiting) and choice.waiting[0].calls)
 
     def _came(self, chunk: dict[str, Any]) -> None:
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
             self._others.append(chunk)
             return
+        size = len(msgspec.json.encode(chunk)) // len(choices)
         rest = self._last = {key: value for key, value in chunk.items() if key != "choices"}
         for number, choice in enumerate(choices):
             if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
@@ -229,7 +255,10 @@ class Flow:
             spans = tuple([self._added(mine, place.lane, place.text) for place in places_of(choice.get("delta"))])
             # Usage belongs to the chunk, not to each of its choices.
             own = rest if number == len(choices) - 1 else _without_usage(rest)
-            mine.waiting.append(_Item(own, choice, spans))
+            mine.waiting.append(_Item(own, choice, spans, size))
+            mine.size += size
+            if mine.size > MOST_HELD and self._held(mine):
+                raise UpstreamFailed(f"an answer of more than {MOST_HELD} bytes that has to be held until its end")
             if choice.get("finish_reason") is not None:
                 mine.over = True
 
@@ -241,8 +270,6 @@ class Flow:
         if text:
             lane.add(text, self._clock())
             choice.done.discard(name)
-        if self._held(name) and len(lane.text) > MOST_BUFFERED:
-            raise UpstreamFailed(f"the upstream's answer is longer than {MOST_BUFFERED} characters")
         return _Span(name, start, len(lane.text))
 
     def _start_checks(self) -> float | None:
@@ -282,7 +309,8 @@ class Flow:
                 if time.monotonic() > ends:
                     raise
             await asyncio.sleep(_RETRY_SECONDS)
-        return _Checked(done.verdicts[0], window, last and window.end == len(lane.text))
+        verdict = self._options.applied(done.verdicts[0], Rail.OUTPUT)
+        return _Checked(verdict, window, last and window.end == len(lane.text))
 
     def _finish_checks(self) -> None:
         for choice in self._choices.values():
@@ -294,6 +322,7 @@ class Flow:
 
     def _finished(self, choice: _Choice, name: str, found: _Checked) -> None:
         lane, verdict, window = choice.lanes[name], found.verdict, found.window
+        choice.found[name] = verdict
         # A verdict on the whole says it all; of a text too long for one, every part counts.
         if (found.last and window.start == 0) or verdict.action == "block" or window.end > WHOLE:
             choice.verdicts.append(verdict)
@@ -340,9 +369,9 @@ class Flow:
 
     def _doubtful(self, verdict: Verdict) -> bool:
         return any(
-            action is Action.BLOCK and verdict.categories[category.name].score >= SUSPICION * start
-            for category in self._policy.active(Rail.OUTPUT)
-            for action, start in category.steps
+            verdict.categories[name].score >= SUSPICION * start
+            for name, start in self._starts.items()
+            if name in verdict.categories
         )
 
     def _leaving(self) -> list[dict[str, Any]]:
@@ -352,6 +381,7 @@ class Flow:
                 head = choice.waiting[0]
                 if choice.may_leave(head):
                     choice.waiting.popleft()
+                    choice.size -= head.size
                     leaving.append(self._emitted(index, choice, head))
                     continue
                 part = _part(choice, head)
@@ -361,6 +391,8 @@ class Flow:
             if choice.blocked and not choice.told:
                 choice.told = True
                 leaving.append(self._refusal(index, choice))
+            if self._streaming.mode == "through" and not choice.blocked and not choice.final:
+                leaving += self._progress(index, choice)
         if self._others and not any(choice.waiting for choice in self._choices.values()):
             leaving += self._others
             self._others.clear()
@@ -376,6 +408,8 @@ class Flow:
     def _emitted(self, index: int, choice: _Choice, item: _Item) -> dict[str, Any]:
         own = item.choice
         texts = [choice.lanes[span.lane].leaving(span.start, span.end) for span in item.spans]
+        for span, text in zip(item.spans, texts, strict=True):
+            choice.lanes[span.lane].sent += len(text)
         if any(place.text != text for place, text in zip(places_of(own.get("delta")), texts, strict=True)):
             own = copy.deepcopy(own)
             for place, text in zip(places_of(own["delta"]), texts, strict=True):
@@ -387,6 +421,33 @@ class Flow:
         chunk = item.chunk | {"choices": [own]}
         if own.get("finish_reason") is not None:
             chunk["guard"] = self._report(choice)
+        return self._annotated(choice, chunk)
+
+    def _progress(self, index: int, choice: _Choice) -> list[dict[str, Any]]:
+        """Where text leaves before it is checked, and somebody wants to know how far that is."""
+        content = choice.lanes.get("content")
+        if content is None or content.vetted <= choice.annotated or not (self._azure or self._options.vetted):
+            return []
+        nothing_new = {"index": index, "delta": {}, "finish_reason": None}
+        return [self._annotated(choice, _without_usage(self._last) | {"choices": [nothing_new]})]
+
+    def _annotated(self, choice: _Choice, chunk: dict[str, Any]) -> dict[str, Any]:
+        """The chunk with what the request wants to know besides: how much is vetted, Azure's results and offsets."""
+        content = choice.lanes.get("content")
+        vetted = content.vetted if content is not None else 0
+        if self._options.vetted:
+            told = {name: lane.vetted for name, lane in choice.lanes.items() if not _is_call(name)}
+            chunk["guard"] = chunk.get("guard", {}) | {"vetted": told}
+        if self._azure and choice.found:
+            (own,) = chunk["choices"]
+            offsets = {
+                "check_offset": self._characters + vetted,
+                "start_offset": self._characters + choice.annotated,
+                "end_offset": self._characters + vetted,
+            }
+            results = azure_results(self._policy, choice.found.values())
+            chunk["choices"] = [own | {"content_filter_results": results, "content_filter_offsets": offsets}]
+        choice.annotated = vetted
         return chunk
 
     def _report(self, choice: _Choice) -> dict[str, Any]:
@@ -403,7 +464,9 @@ class Flow:
             "logprobs": None,
             "finish_reason": "content_filter",
         }
-        return _without_usage(self._last) | {"choices": [ending], "guard": self._report(choice)}
+        return self._annotated(
+            choice, _without_usage(self._last) | {"choices": [ending], "guard": self._report(choice)}
+        )
 
 
 def _is_call(lane: str) -> bool:
@@ -423,6 +486,6 @@ def _part(choice: _Choice, head: _Item) -> _Item | None:
     first = {"index": head.choice.get("index", 0), "delta": head.choice["delta"], "finish_reason": None}
     delta = {name: value for name, value in head.choice["delta"].items() if name != "role"}
     rest = [span._replace(start=cut) for span, cut in zip(head.spans, cuts, strict=True)]
-    choice.waiting[0] = _Item(head.chunk, head.choice | {"delta": delta}, tuple(rest))
+    choice.waiting[0] = head._replace(choice=head.choice | {"delta": delta}, spans=tuple(rest))
     parts = [span._replace(end=cut) for span, cut in zip(head.spans, cuts, strict=True)]
-    return _Item(_without_usage(head.chunk), first, tuple(parts))
+    return _Item(_without_usage(head.chunk), first, tuple(parts), 0)

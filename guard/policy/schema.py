@@ -15,6 +15,7 @@ from guard.verdict import Action
 
 __all__ = [
     "ActionWord",
+    "BlockStyle",
     "Category",
     "Chat",
     "Examples",
@@ -32,6 +33,7 @@ Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Text = Annotated[str, Meta(min_length=1)]
 ActionWord = Literal["flag", "redact", "review", "block"]
 FailureAction = Literal["allow", "review", "block"]
+BlockStyle = Literal["openai", "openai_error", "mistral", "azure"]
 
 
 class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,6 +73,7 @@ class Maps(_Spec, frozen=True):
     mistral: tuple[Text, ...] = ()
     llama_guard: tuple[Text, ...] = ()
     perspective: tuple[Text, ...] = ()
+    azure: tuple[Text, ...] = ()
 
 
 class Category(_Spec, frozen=True):
@@ -140,7 +143,7 @@ class Chat(_Spec, frozen=True):
     last_k: Annotated[int, Meta(ge=1, le=1_000)] = 4
     speculative: bool = False
     uninspected: Literal["allow", "refuse"] = "allow"
-    block_style: Literal["openai", "openai_error", "mistral"] = "openai"
+    block_style: BlockStyle = "openai"
     streaming: Streaming = Streaming()
     refusals: Refusals = Refusals()
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from guard.chat.conversation import messages_of
+from guard.chat.options import Options
 from guard.chat.rails import GuardedChat, Refused
 from guard.chat.upstream import Upstreams
 from guard.policy import Policy
@@ -51,14 +52,20 @@ def streamed(screen: WordScreen, make_chat_policy: Callable[..., Policy]) -> Cal
     """Sends one request through both rails; the chunks that leave (also `into` a list, where an error may follow)."""
 
     async def stream(
-        script: Any, *, prompt: Any = "Hi", policy: Policy | None = None, into: list[Any] | None = None, **more: Any
+        script: Any,
+        *,
+        prompt: Any = "Hi",
+        policy: Policy | None = None,
+        options: Options = Options(),  # noqa: B008 (frozen)
+        into: list[Any] | None = None,
+        **more: Any,
     ) -> Any:
         upstream = script if isinstance(script, ScriptedUpstream) else ScriptedUpstream(script)
         chat = GuardedChat(a_moderator(screen), Upstreams([upstream], {}))
         messages = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
         body = {"model": "m", "messages": messages, "stream": True} | more
         used = policy or make_chat_policy()
-        begun = await chat.begin(body, messages_of(body), used, {})
+        begun = await chat.begin(body, messages_of(body), used, {}, options)
         if isinstance(begun, Refused):
             return begun
         chunks = into if into is not None else []
