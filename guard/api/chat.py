@@ -20,7 +20,7 @@ from guard.api.blocks import blocked_answer, refused_answer, refused_chunks
 from guard.api.body import answer, decoded, read
 from guard.api.chat_options import guard_field, options_of
 from guard.api.errors import ClientGone
-from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody, openai_error
+from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody, OpenAIError, openai_error
 from guard.api.openapi import describe_path, described
 from guard.api.schemas import ChatAnswer, ChatRequest, check_length
 from guard.chat import conversation
@@ -42,6 +42,7 @@ _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-cont
 _AZURES_PATH = re.compile(r"/(?P<deployment>[^/]+)/chat/completions/?")
 MOST_MESSAGES = 4_096
 """Messages of one conversation."""
+_STOPPED = OpenAIError("Guard was stopped before the answer was complete", "server_error", code="stopped")
 _DESCRIPTION = described(
     ChatAnswer,
     body=ChatRequest,
@@ -200,6 +201,10 @@ async def _stream(send: Send, chunks: AsyncGenerator[dict[str, Any]], begun: Beg
             await _event(send, written(first))
         async for chunk in chunks:
             await _event(send, written(chunk))
+    except asyncio.CancelledError:
+        # The client has left, which makes this a word to nobody; or Guard stops and has waited as long as it may.
+        await _event(send, written(ErrorBody(_STOPPED)), more=False)
+        raise
     except Exception as exc:  # noqa: BLE001 (the status has gone out: what is left is an error inside the stream)
         await _event(send, written(ErrorBody(openai_error(exc))), more=False)
     else:
