@@ -10,6 +10,7 @@ from guard.chat.conversation import messages_of
 from guard.chat.options import Options
 from guard.chat.rails import GuardedChat, Refused
 from guard.chat.upstream import Upstreams
+from guard.judge import Judge
 from guard.policy import Policy
 from guard.testing import a_policy
 from tests.chat.doubles import (
@@ -57,11 +58,12 @@ def streamed(screen: WordScreen, make_chat_policy: Callable[..., Policy]) -> Cal
         prompt: Any = "Hi",
         policy: Policy | None = None,
         options: Options = Options(),  # noqa: B008 (frozen)
+        judge: Judge | None = None,
         into: list[Any] | None = None,
         **more: Any,
     ) -> Any:
         upstream = script if isinstance(script, ScriptedUpstream) else ScriptedUpstream(script)
-        chat = GuardedChat(a_moderator(screen), Upstreams([upstream], {}))
+        chat = GuardedChat(a_moderator(screen, judge), Upstreams([upstream], {}))
         messages = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
         body = {"model": "m", "messages": messages, "stream": True} | more
         used = policy or make_chat_policy()

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from guard.cache.memory import MemoryCache
+from guard.judge import Judge
 from guard.moderator import Moderator
 from guard.policy import Policy
 from guard.screen import Material
@@ -56,10 +57,10 @@ class WordScreen:
         return Assessment({"hate": Score(score, "encoder"), "pii": Score(0.0, "encoder")}, tuple(hits))
 
 
-def a_moderator(screen: Any) -> Moderator:
-    """A moderator of a screen, without a judge."""
+def a_moderator(screen: Any, judge: Judge | None = None) -> Moderator:
+    """A moderator of a screen, and of a judge where one is given."""
     return Moderator(
-        screen=screen, judge=None, cache=MemoryCache(entries=100, ttl=60), secret=b"s" * 32, listener=Listeners()
+        screen=screen, judge=judge, cache=MemoryCache(entries=100, ttl=60), secret=b"s" * 32, listener=Listeners()
     )
 
 

@@ -10,7 +10,7 @@ from guard.chat.conversation import messages_of
 from guard.chat.rails import GuardedChat
 from guard.chat.upstream import Upstreams
 from guard.errors import Overloaded, ScreenFailed, UpstreamFailed
-from guard.testing import a_policy
+from guard.testing import ScriptedJudge, a_policy
 from tests.chat.doubles import ScriptedUpstream, a_chunk, a_moderator, chunks_of, finishes, said
 
 LONG = [f"word{number} " for number in range(60)]
@@ -247,6 +247,36 @@ async def test_a_screen_that_fails_in_the_middle_is_the_policys_business(streame
     chunks = await streamed(chunks_of(["Hello. "]), policy=policy)
     assert said(chunks) == "Hello. "
     assert chunks[-1]["guard"]["output"].degraded
+
+
+async def test_text_to_be_reviewed_leaves_and_says_so(streamed, screen):
+    """A stream cannot wait for people."""
+    screen.faults = [None, ScreenFailed("no")]
+    chunks = await streamed(chunks_of(["Hello. "]), policy=a_policy(("hate", "pii"), when_screen_fails="review"))
+    assert said(chunks) == "Hello. "
+    assert (chunks[-1]["guard"]["output"].action, chunks[-1]["guard"]["output"].degraded) == ("review", True)
+
+
+@pytest.mark.parametrize(("then", "finish"), [("allow", "stop"), ("review", "stop"), ("block", "content_filter")])
+async def test_a_judge_that_fails_in_the_middle_is_the_policys_business_too(streamed, then, finish):
+    """It is asked about doubtful text alone."""
+    judge = ScriptedJudge({}, fail="gone")
+    policy = a_policy(("hate", "pii"), when_judge_fails=then, chat={"streaming": {"hold_back_ms": 40}})
+    chunks = await streamed(chunks_of(["All is well. ", "But hmm. ", "Bye."]), policy=policy, judge=judge)
+    assert finishes(chunks) == {0: finish}
+    assert chunks[-1]["guard"]["output"].degraded
+    assert judge.asked
+    assert "hmm" not in said(chunks) or finish == "stop"
+
+
+async def test_a_judge_decides_about_a_doubtful_sentence(streamed):
+    """Before it leaves."""
+    script = chunks_of(["All is well. ", "But hmm. ", "Bye."])
+    for probability, finish in ((0.02, "stop"), (0.98, "content_filter")):
+        judge = ScriptedJudge({"hate": probability})
+        chunks = await streamed(script, policy=a_policy(("hate", "pii")), judge=judge)
+        assert finishes(chunks) == {0: finish}
+        assert ("hmm" in said(chunks)) == (finish == "stop")
 
 
 async def test_a_screen_that_is_busy_is_asked_again(streamed, screen):
