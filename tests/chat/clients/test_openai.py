@@ -6,10 +6,8 @@ from typing import Any
 import openai
 import pytest
 
+from tests.chat.clients.scripts import CALL, HARM, HARMFUL, HI, SLOW_DOWN, calling, told_with_usage
 from tests.chat.doubles import a_chunk, an_answer, chunks_of
-
-HI: list[Any] = [{"role": "user", "content": "Hi"}]
-HARM: list[Any] = [{"role": "user", "content": "You grumpf"}]
 
 
 @pytest.fixture
@@ -31,9 +29,7 @@ def test_an_answer_is_read(client: openai.OpenAI):
 
 def test_a_stream_is_read(client: openai.OpenAI, guarded: Any):
     """With its usage in the last chunk."""
-    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
-    last = a_chunk() | {"choices": [], "usage": usage}
-    guarded.upstream.script = lambda body: [*chunks_of(["Hello ", "there."]), last]
+    guarded.upstream.script = lambda body: told_with_usage(["Hello ", "there."])
     stream = client.chat.completions.create(model="m", messages=HI, stream=True, stream_options={"include_usage": True})
     chunks = list(stream)
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "Hello there."
@@ -63,25 +59,21 @@ def test_a_blocked_prompt_may_be_an_exception(client: openai.OpenAI):
 
 def test_a_blocked_answer_ends_its_stream(client: openai.OpenAI, guarded: Any):
     """Nothing of it arrives; the refusal does."""
-    guarded.upstream.script = lambda body: chunks_of(["You ", "gru", "mpf", "!"])
+    guarded.upstream.script = lambda body: chunks_of(HARMFUL)
     chunks = list(client.chat.completions.create(model="m", messages=HI, stream=True))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Not so."
     assert chunks[-1].choices[0].finish_reason == "content_filter"
-    guarded.upstream.script = lambda body: an_answer("You grumpf!")
+    guarded.upstream.script = lambda body: an_answer("".join(HARMFUL))
     assert client.chat.completions.create(model="m", messages=HI).choices[0].message.refusal == "Not so."
 
 
 def test_tool_calls_are_read(client: openai.OpenAI, guarded: Any):
     """Whole and streamed, put together by the client's own helper."""
-    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": '{"for": "x"}'}}
-    guarded.upstream.script = lambda body: an_answer(None, tool_calls=[call])
+    guarded.upstream.script = lambda body: an_answer(None, tool_calls=[CALL])
     (found,) = client.chat.completions.create(model="m", messages=HI).choices[0].message.tool_calls or ()
     assert found.type == "function"
     assert found.function.arguments == '{"for": "x"}'
-    begun = {"index": 0, "id": "1", "type": "function", "function": {"name": "look", "arguments": ""}}
-    parts = [{"index": 0, "function": {"arguments": part}} for part in ('{"for"', ': "x"}')]
-    script = [a_chunk(role="assistant", tool_calls=[part]) for part in (begun, *parts)]
-    guarded.upstream.script = lambda body: [*script, a_chunk(finish="tool_calls")]
+    guarded.upstream.script = lambda body: calling('{"for"', ': "x"}')
     with client.chat.completions.stream(model="m", messages=HI) as stream:
         answer = stream.get_final_completion()
     (found,) = answer.choices[0].message.tool_calls or ()
@@ -90,7 +82,7 @@ def test_tool_calls_are_read(client: openai.OpenAI, guarded: Any):
 
 def test_errors_are_the_clients_own(client: openai.OpenAI, guarded: Any):
     """By status, and in the middle of a stream."""
-    guarded.upstream.script = lambda body: (429, b'{"error": {"message": "slow down"}}', {})
+    guarded.upstream.script = lambda body: SLOW_DOWN
     with pytest.raises(openai.RateLimitError, match="slow down"):
         client.chat.completions.create(model="m", messages=HI)
     guarded.upstream.script = lambda body: [a_chunk("Hello. "), None]
