@@ -14,6 +14,7 @@ BENCHMARKS = {
     "scan": screen.scan,
     "memory": service.memory,
     "engine": engine.engine,
+    "sessions": engine.sessions,
 }
 
 

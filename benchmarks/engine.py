@@ -7,6 +7,8 @@ question each.
 
 On a CPU the network has a hundred million parameters, on a GPU Mistral-7B's shape. All three run in turns, and their
 label log-probabilities are compared.
+
+And a stream whose growing text is asked about again and again, with a session and without.
 """
 
 import random
@@ -27,13 +29,17 @@ from guard.engine.jobs import Scoring
 from guard.engine.model import Mistral
 from guard.engine.scheduler import Scheduler, Sizes
 
-__all__ = ["engine"]
+__all__ = ["engine", "sessions"]
 
 POLICY = 600
 LENGTHS: dict[str, tuple[int, ...]] = {"32": (32,), "64": (64,), "128": (128,), "512": (512,), "mixed": ()}
 """Tokens of the texts; `mixed`: lognormal around 150, as texts are."""
 QUESTION = 24
 LABELS = (7, 8)
+CONTEXT, ANSWER, STEP = 1_500, 600, 12
+"""Tokens of the turns before an answer that streams, of the answer, and between two checks of it."""
+CLOSING = 6
+"""Tokens behind the text in its prompt: they are others at each check."""
 SMALL: dict[str, Any] = {
     "hidden_size": 768,
     "intermediate_size": 2_048,
@@ -75,6 +81,54 @@ def engine(rounds: int = 2) -> None:
     write("engine_gpu" if on_gpu else "engine", "python -m benchmarks engine", figures)
 
 
+def sessions() -> None:
+    """One stream, all its checks one after the other: tokens computed and seconds, with a session and without."""
+    on_gpu = torch.cuda.is_available()
+    network, _, _ = networks(on_gpu)
+    prompts = _Prompts((CONTEXT + ANSWER,), 1)
+    (text,) = prompts.texts
+    checks = [[*text[: CONTEXT + end], *range(100, 100 + CLOSING)] for end in range(STEP, ANSWER + 1, STEP)]
+    figures: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "parameters": network.shape.parameters,
+        "torch": torch.__version__,
+        "policy_tokens": POLICY,
+        "context_tokens": CONTEXT,
+        "answer_tokens": ANSWER,
+        "question_tokens": QUESTION,
+        "checks": len(checks),
+    }
+    answers: dict[str, list[list[float]]] = {}
+    for name, session in (("with", "stream"), ("without", None)):
+        scheduler = Scheduler(network)
+        first = Scoring(prompts.policy, text[:16], [prompts.question], [LABELS])
+        scheduler.submit(first)
+        while scheduler.step():
+            pass
+        computed, taken, answers[name] = 0, [], []
+        for check in checks:
+            begun = time.perf_counter()
+            job = Scoring(prompts.policy, check, [prompts.question], [LABELS], session=session)
+            scheduler.submit(job)
+            while scheduler.step():
+                pass
+            found = job.found.result(0)
+            taken.append(time.perf_counter() - begun)
+            computed += len(prompts.policy) + len(check) + QUESTION - found.cached
+            answers[name] += found.logprobs
+        figures |= {
+            f"tokens_computed_{name}": computed,
+            f"seconds_{name}": sum(taken),
+            f"ms_a_check_{name}": statistics.median(taken) * 1e3,
+        }
+    figures["ratio_of_tokens"] = figures["tokens_computed_without"] / figures["tokens_computed_with"]
+    figures["ratio_of_seconds"] = figures["seconds_without"] / figures["seconds_with"]
+    figures["largest_difference"] = max(
+        abs(a - b) for x, y in zip(answers["with"], answers["without"], strict=True) for a, b in zip(x, y, strict=True)
+    )
+    write("sessions_gpu" if on_gpu else "sessions", "python -m benchmarks sessions", figures)
+
+
 def networks(on_gpu: bool) -> tuple[Mistral, Any, torch.device]:
     """The same random weights in our engine and in transformers. Normal, never zeros: zeros multiply faster."""
     device = torch.device("cuda" if on_gpu else "cpu")
@@ -108,9 +162,12 @@ class _Prompts:
 
     def __init__(self, lengths: tuple[int, ...], count: int) -> None:
         luck = random.Random(str(lengths))
-        sizes = [lengths[n % len(lengths)] if lengths else int(luck.lognormvariate(5.0, 0.8)) + 1 for n in range(count)]
+        sizes = [
+            lengths[n % len(lengths)] if lengths else min(2_000, int(luck.lognormvariate(5.0, 0.8)) + 1)
+            for n in range(count)
+        ]
         self.policy = tuple(luck.randrange(10, 30_000) for _ in range(POLICY))
-        self.texts = [[luck.randrange(10, 30_000) for _ in range(min(size, 2_000))] for size in sizes]
+        self.texts = [[luck.randrange(10, 30_000) for _ in range(size)] for size in sizes]
         self.question = [luck.randrange(10, 30_000) for _ in range(QUESTION)]
         self.tokens = sum(map(len, self.texts)) + count * QUESTION
 

@@ -76,19 +76,25 @@ class Moderator:
         patient: bool = False,
         cuts: bool = False,
         remember: bool = True,
+        session: str | None = None,
     ) -> Moderation:
         """One verdict per content.
 
         `only` restricts the verdict to these categories; `explained` adds what each verdict rests
         on; `patient` waits as long as it takes (bulk work), where otherwise the policy's
         `deadline_ms` holds; `cuts` adds the places that redaction leaves out. Without `remember` the cache is neither
-        asked nor told: for a text that is still being written.
+        asked nor told: for a text that is still being written. `session` names a text that comes again while it grows,
+        for the judge alone to go on where it was (`Inquiry.session`): it is part of no cache key, and only of use with
+        one content.
 
         Raises:
+            ValueError: a session of several contents.
             InvalidContent: `only` names a category that the policy does not have.
             Overloaded: too many texts are waiting already.
         """
         started = self._clock()
+        if session is not None and len(contents) > 1:
+            raise ValueError(f"a session is of one text; there are {len(contents)}")
         for rail in {content.rail for content in contents}:
             policy.active(rail, only)
         materials = await _materials(contents)
@@ -99,7 +105,11 @@ class Moderator:
         ]
         known = await self._cache.get_many(keys) if remember else [None] * len(keys)
         missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
-        fresh = await self._assess(missing, policy, only, patient=patient, remember=remember) if missing else {}
+        fresh = (
+            await self._assess(missing, policy, only, patient=patient, remember=remember, session=session)
+            if missing
+            else {}
+        )
         assessments = [hit if hit is not None else fresh[key] for key, hit in zip(keys, known, strict=True)]
         verdicts = [
             decide(
@@ -126,7 +136,7 @@ class Moderator:
             judge_tokens=sum([assessment.judge_tokens for assessment in fresh.values()]),
             seconds=self._clock() - started,
         )
-        self._listener.on_event(_event(moderation, contents, policy))
+        self._listener.on_event(_event(moderation, contents, policy, partial=not remember))
         return moderation
 
     @property
@@ -148,13 +158,14 @@ class Moderator:
         *,
         patient: bool,
         remember: bool,
+        session: str | None,
     ) -> dict[bytes, Assessment]:
         """Screens and judges what the cache does not know; identical texts of a call once."""
         deadline = None if patient else time.monotonic() + policy.spec.deadline_ms / 1e3
         materials = list(missing.values())
         assessments = await self._screened(materials, policy, deadline)
         if self.judge is not None:
-            assessments = await self._judged(self.judge, materials, assessments, policy, only, deadline)
+            assessments = await self._judged(self.judge, materials, assessments, policy, only, deadline, session)
         fresh = dict(zip(missing, assessments, strict=True))
         if remember:
             await self._cache.set_many({key: a for key, a in fresh.items() if not a.failures})
@@ -178,13 +189,14 @@ class Moderator:
         policy: Policy,
         only: frozenset[str] | None,
         deadline: float | None,
+        session: str | None,
     ) -> list[Assessment]:
         """The assessments with the judge's probabilities in place of doubtful scores."""
         inquiries: dict[int, Inquiry] = {}
         for index, (material, assessment) in enumerate(zip(materials, assessments, strict=True)):
             categories = _doubtful(assessment, policy, material.content, only)
             if categories:
-                inquiries[index] = asking(policy, _as_read(material), categories)
+                inquiries[index] = asking(policy, _as_read(material), categories, session)
         if not inquiries:
             return assessments
         try:
@@ -265,7 +277,7 @@ def _explained(verdict: Verdict, policy: Policy, assessment: Assessment, materia
     return msgspec.structs.replace(verdict, explanation=explanation)
 
 
-def _event(moderation: Moderation, contents: Sequence[Content], policy: Policy) -> ModerationDone:
+def _event(moderation: Moderation, contents: Sequence[Content], policy: Policy, *, partial: bool) -> ModerationDone:
     return ModerationDone(
         policy=policy.name,
         fingerprint=policy.fingerprint,
@@ -274,4 +286,5 @@ def _event(moderation: Moderation, contents: Sequence[Content], policy: Policy) 
         seconds=moderation.seconds,
         judged=moderation.judged,
         judge_tokens=moderation.judge_tokens,
+        partial=partial,
     )

@@ -5,7 +5,7 @@ The API and the command line both start here; nothing else chooses an implementa
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -79,7 +79,7 @@ def build(settings: Settings) -> Service:
 
     book = PolicyBook(settings.policies, pattern_names(), on_load=prepare, on_status=tell)
     tell(book.status)
-    judge, own = _judge(settings)
+    judge, own = _judge(settings, lambda: [policy.spec.chat.system_prompt for policy in book])
     moderator = Moderator(
         screen=screen,
         judge=judge,
@@ -154,12 +154,12 @@ def _listed(file: Path) -> list[_Listed]:
     return listed
 
 
-def _judge(settings: Settings) -> tuple[Judge | None, Upstream | None]:
-    """The judge that the settings ask for, and what else its model can do: answer chats. Its own runtime is imported
-    only for it."""
+def _judge(settings: Settings, prompts: Callable[[], list[str]]) -> tuple[Judge | None, Upstream | None]:
+    """The judge that the settings ask for, and what else its model can do: answer chats, which may begin with one of
+    the policies' `prompts`. Its own runtime is imported only for it."""
     asked = settings.judge
     if asked.local:
-        return _local_judge(asked)
+        return _local_judge(asked, prompts)
     if not asked.url:
         return None, None
     from guard.judge.remote import RemoteJudge  # noqa: PLC0415
@@ -182,7 +182,7 @@ def _judge(settings: Settings) -> tuple[Judge | None, Upstream | None]:
     return remote, None
 
 
-def _local_judge(asked: JudgeSettings) -> tuple[Judge, Upstream | None]:
+def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> tuple[Judge, Upstream | None]:
     try:
         from guard.chat.local import LocalUpstream  # noqa: PLC0415
         from guard.engine.engine import Engine  # noqa: PLC0415
@@ -192,7 +192,7 @@ def _local_judge(asked: JudgeSettings) -> tuple[Judge, Upstream | None]:
     engine = Engine(asked.local)
     judge = LocalJudge(engine, form=asked.format, context=asked.context_tokens, waiting=asked.max_waiting)
     # A model that was trained to judge has nothing to say.
-    return judge, LocalUpstream(engine) if asked.format == "instruct" else None
+    return judge, LocalUpstream(engine, prompts=prompts) if asked.format == "instruct" else None
 
 
 def _remedy(exc: ImportError) -> str:

@@ -38,7 +38,8 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class ModerationDone(msgspec.Struct, frozen=True, tag=True):
-    """One call of the moderator: its verdicts, and seconds spent in it."""
+    """One call of the moderator: its verdicts, and seconds spent in it. `partial`: on a text that is still being
+    written."""
 
     policy: str
     fingerprint: str
@@ -47,6 +48,7 @@ class ModerationDone(msgspec.Struct, frozen=True, tag=True):
     seconds: float
     judged: int
     judge_tokens: int
+    partial: bool = False
 
 
 class ModerationFailed(msgspec.Struct, frozen=True, tag=True):
@@ -172,6 +174,7 @@ class LogListener:
                     policy=event.policy,
                     fingerprint=event.fingerprint,
                     rail=event.rail,
+                    partial=event.partial,
                     texts=len(event.verdicts),
                     actions=dict(Tally([verdict.action for verdict in event.verdicts])),
                     cached=sum([verdict.cached for verdict in event.verdicts]),
@@ -239,6 +242,12 @@ class PrometheusListener:
             registry=registry,
             buckets=_LATENCIES,
         )
+        self._checks = Counter(
+            "guard_stream_checks",
+            "Checks of texts that were still being written",
+            ["policy", "action"],
+            registry=registry,
+        )
         self._judged = Counter("guard_judge_questions", "Questions that the judge answered", registry=registry)
         self._judge_tokens = Counter("guard_judge_tokens", "Tokens that the judge read", registry=registry)
         self._failures = Counter("guard_stage_failures", "Texts that a stage failed on", ["stage"], registry=registry)
@@ -292,6 +301,9 @@ class PrometheusListener:
             self._judged.inc(event.judged)
             self._judge_tokens.inc(event.judge_tokens)
         for verdict in event.verdicts:
+            if event.partial:
+                self._child(self._checks, event.policy, verdict.action).inc()
+                continue
             self._child(self._verdicts, event.policy, verdict.action, str(verdict.cached).lower()).inc()
             if verdict.degraded:
                 self._child(self._degraded, event.policy).inc()

@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -23,10 +24,17 @@ _NOT_HERE = ("tools", "functions", "response_format", "logprobs", "logit_bias", 
 
 
 class LocalUpstream:
-    """See `guard.chat.upstream.Upstream`. The request's `model` may be any name: there is one."""
+    """See `guard.chat.upstream.Upstream`. The request's `model` may be any name: there is one.
 
-    def __init__(self, engine: Engine) -> None:
+    `prompts` tells the policies' system prompts as they are now. What a conversation that begins with one of them has
+    of it, and of the template before it, is computed once for everybody. Nothing else is shared: from how long an
+    answer takes, nobody learns what somebody else wrote.
+    """
+
+    def __init__(self, engine: Engine, *, prompts: Callable[[], Iterable[str]] = tuple) -> None:
         self._engine = engine
+        self._prompts = prompts
+        self._beginning = lru_cache(64)(lambda role, text: tuple(engine.tokens.beginning(role, text)))
         self.name = engine.name
         self.system_role: SystemRole = "system" if self._takes_system() else "none"
 
@@ -56,7 +64,9 @@ class LocalUpstream:
     async def stream(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncGenerator[dict[str, Any]]:
         """See `Upstream`."""
         sampling, count = _asked(body)
-        prompt = self._prompt(body)
+        messages = self._messages(body)
+        prompt = self._prompt(messages)
+        shared = self._shared(messages, prompt)
         loop = asyncio.get_running_loop()
         told: asyncio.Queue[tuple[int, Event | Exception]] = asyncio.Queue()
 
@@ -68,8 +78,8 @@ class LocalUpstream:
 
         jobs = [
             Generation(
-                (),
-                prompt,
+                shared,
+                prompt[len(shared) :],
                 sampling if sampling.seed is None else msgspec.structs.replace(sampling, seed=sampling.seed + index),
                 self._engine.tokens.words(sampling.stop),
                 ends=self._engine.tokens.ends,
@@ -120,7 +130,7 @@ class LocalUpstream:
     async def close(self) -> None:
         """See `Upstream`: the engine is not its own."""
 
-    def _prompt(self, body: Mapping[str, Any]) -> list[int]:
+    def _messages(self, body: Mapping[str, Any]) -> list[tuple[str, str]]:
         messages = []
         for number, message in enumerate(body["messages"]):
             content = message.get("content")
@@ -129,10 +139,23 @@ class LocalUpstream:
             if not isinstance(content, str) or message.get("tool_calls"):
                 raise _refused("the local model reads texts only", f"messages[{number}]", "unsupported_value")
             messages.append((str(message["role"]), content))
+        return messages
+
+    def _prompt(self, messages: list[tuple[str, str]]) -> list[int]:
         try:
             return self._engine.tokens.conversation(messages)
         except ModelError as exc:
             raise _refused(str(exc), "messages", "invalid_value") from exc
+
+    def _shared(self, messages: list[tuple[str, str]], prompt: list[int]) -> tuple[int, ...]:
+        """The prompt's first tokens, where they are a policy's and the template's alone."""
+        role, text = messages[0] if messages else ("", "")
+        # Any other role may be the client's own word, and some templates write it out.
+        if role != ("user" if self.system_role == "none" else self.system_role):
+            return ()
+        known = [said for said in map(str.strip, self._prompts()) if said and f"{text}\n".startswith(f"{said}\n")]
+        shared = self._beginning(role, max(known, key=len)) if known else ()
+        return shared if len(shared) < len(prompt) and tuple(prompt[: len(shared)]) == shared else ()
 
     def _takes_system(self) -> bool:
         try:

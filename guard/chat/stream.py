@@ -7,6 +7,7 @@ and whatever else a chunk holds goes with it.
 
 import asyncio
 import copy
+import secrets
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -161,6 +162,8 @@ class Flow:
         self._reading: asyncio.Task[dict[str, Any] | None] | None = None
         self._ended = False
         self._error: Exception | None = None
+        # The judge goes on with what it has read of this stream; nobody else can know the name.
+        self._session = secrets.token_hex(8)
 
     @property
     def last(self) -> dict[str, Any]:
@@ -276,7 +279,7 @@ class Flow:
         """Starts the checks that are due; when the next one is."""
         now = self._clock()
         soonest: list[float] = []
-        for choice in self._choices.values():
+        for index, choice in self._choices.items():
             if choice.blocked:
                 continue
             for name, lane in choice.lanes.items():
@@ -288,13 +291,13 @@ class Flow:
                 if due > now:
                     soonest.append(due)
                 elif choice.over or lane.unchecked:
-                    choice.checks[name] = asyncio.create_task(self._check(name, lane, last=choice.over))
+                    choice.checks[name] = asyncio.create_task(self._check(index, name, lane, last=choice.over))
                 else:
                     lane.ripened(now)
                     soonest.append(now)
         return min(soonest, default=None)
 
-    async def _check(self, name: str, lane: Lane, *, last: bool) -> _Checked:
+    async def _check(self, index: int, name: str, lane: Lane, *, last: bool) -> _Checked:
         """Has the moderator read what is due of a lane; what is complete as a whole, where it is not too long."""
         whole = last and (_is_call(name) or len(lane.text) <= WHOLE)
         window = Window(0, len(lane.text), lane.text) if whole else lane.window()
@@ -303,7 +306,11 @@ class Flow:
         ends = time.monotonic() + self._policy.spec.deadline_ms / 1e3
         while True:
             try:
-                done = await self._moderator.moderate([content], self._policy, cuts=True, remember=whole)
+                # What is remembered owes nothing to what was read before.
+                session = None if whole else f"{self._session}:{index}:{name}"
+                done = await self._moderator.moderate(
+                    [content], self._policy, cuts=True, remember=whole, session=session
+                )
                 break
             except Overloaded:
                 if time.monotonic() > ends:

@@ -2,11 +2,11 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Literal, NamedTuple
 
-from guard.engine.kv import KeyValues
+from guard.engine.kv import NOTHING, KeyValues
 from guard.engine.sampling import Sampler, Sampling
 from guard.engine.words import Words
 
@@ -16,7 +16,7 @@ Finish = Literal["stop", "length"]
 
 
 class Scored(NamedTuple):
-    """The log-probabilities of each branch's labels, and how many tokens of the prompts were there from before."""
+    """The log-probabilities of each branch's labels, and how many tokens of prefix and text were there from before."""
 
     logprobs: list[list[float]]
     cached: int
@@ -34,8 +34,11 @@ class Event(NamedTuple):
 class Job(ABC):
     """Tokens that are to be read: `prefix + text`, and each of `branches` after them.
 
-    `before` and `done` say how far it is: None and 0 until its prefix is there.
+    `before`, `read` and `done` say how far it is: its prefix (None until it is there), what is read of its text, and
+    how many tokens that is. `resumed` of them a session had from before; `known` is what it was thought to have.
     """
+
+    session: Hashable = None
 
     def __init__(
         self,
@@ -51,7 +54,10 @@ class Job(ABC):
         self.deadline = deadline
         self.arrived = time.monotonic()
         self.before: KeyValues | None = None
+        self.read = NOTHING
         self.done = 0
+        self.resumed = 0
+        self.known = 0
         self.cached = 0
 
     @property
@@ -62,7 +68,7 @@ class Job(ABC):
     @property
     def left(self) -> int:
         """Tokens that are still to be read, but for the prefix."""
-        return len(self.text) - self.done + sum(map(len, self.branches))
+        return len(self.text) - max(self.done, self.known) + sum(map(len, self.branches))
 
     @property
     @abstractmethod
@@ -75,7 +81,10 @@ class Job(ABC):
 
 
 class Scoring(Job):
-    """The log-probabilities of `labels[i]` after branch i; `found` gets them."""
+    """The log-probabilities of `labels[i]` after branch i; `found` gets them.
+
+    Jobs of one `session` go on from each other's text as far as prefix and tokens are the same. Branches are not kept.
+    """
 
     def __init__(
         self,
@@ -85,8 +94,10 @@ class Scoring(Job):
         labels: Sequence[Sequence[int]],
         *,
         deadline: float | None = None,
+        session: Hashable = None,
     ) -> None:
         super().__init__(prefix, text, branches, deadline=deadline)
+        self.session = session
         self.labels = labels
         self.found: Future[Scored] = Future()
 

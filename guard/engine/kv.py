@@ -2,10 +2,12 @@
 
 KeyValues   of a run of tokens, as it was computed; only read afterwards, so many texts can follow it
 Prefixes    the `KeyValues` of policies, those used last
+Sessions    those of texts that are read again and again while they grow
 Rings       rolling buffers of sequences that grow token by token: position p lies at p modulo the capacity
 """
 
 from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +15,11 @@ from torch import Tensor
 
 from guard.engine.checkpoint import Shape
 
-__all__ = ["NOTHING", "KeyValues", "Prefixes", "Rings"]
+__all__ = ["NOTHING", "SPARE", "KeyValues", "Prefixes", "Rings", "Sessions"]
+
+SPARE = 256
+"""Tokens by which a kept text can be gone back where a window has left its beginning behind: what stands after a text
+is read anew whenever the text has grown, and its last words may be other tokens then."""
 
 
 class KeyValues(NamedTuple):
@@ -30,6 +36,14 @@ class KeyValues(NamedTuple):
     def kept(self) -> int:
         """Tokens whose keys are still there."""
         return len(self.keys[0]) if self.keys else 0
+
+    def first(self, count: int, window: int | None) -> "KeyValues | None":
+        """The run's first `count` tokens, as views; None where keys are gone that a token after them would see."""
+        dropped = self.length - self.kept
+        if dropped and (window is None or count - (window - 1) < dropped):
+            return None
+        left = count - dropped
+        return KeyValues(count, tuple([k[:left] for k in self.keys]), tuple([v[:left] for v in self.values]))
 
 
 NOTHING = KeyValues(0, (), ())
@@ -67,6 +81,62 @@ class Prefixes:
         return len(self._kept)
 
 
+class _Session(NamedTuple):
+    """Tokens of a text, and their keys and values."""
+
+    text: Sequence[int]
+    read: KeyValues
+
+
+class Sessions:
+    """Texts that grow, by the name of their session and the prefix that they follow; of more than `most` tokens
+    together, those read longest ago are forgotten. A text that is longer than that by itself is not kept.
+
+    The tokens are compared one by one: a name alone never decides what is taken for read.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[tuple[Hashable, tuple[int, ...]], _Session] = OrderedDict()
+        self.tokens = 0
+
+    def common(self, session: Hashable, prefix: tuple[int, ...], text: Sequence[int]) -> int:
+        """How many tokens the text and the one that is kept begin with alike."""
+        known = self._kept.get((session, prefix))
+        return 0 if known is None else _alike(known.text, text)
+
+    def begin(
+        self, session: Hashable, prefix: tuple[int, ...], text: Sequence[int], *, most: int, window: int | None
+    ) -> KeyValues:
+        """What is kept of the text's beginning, `most` tokens of it at most; `NOTHING` where nothing can be used."""
+        known = self._kept.get((session, prefix))
+        if known is None:
+            return NOTHING
+        self._kept.move_to_end((session, prefix))
+        count = min(most, _alike(known.text, text))
+        return (known.read.first(count, window) if count else None) or NOTHING
+
+    def put(self, session: Hashable, prefix: tuple[int, ...], text: Sequence[int], read: KeyValues) -> None:
+        """Keeps the text in the place of what the session had."""
+        gone = self._kept.pop((session, prefix), None)
+        self.tokens -= gone.read.kept if gone is not None else 0
+        if read.kept > self._most:
+            return
+        self._kept[session, prefix] = _Session(text, read)
+        self.tokens += read.kept
+        while self.tokens > self._most:
+            _, oldest = self._kept.popitem(last=False)
+            self.tokens -= oldest.read.kept
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        self._kept.clear()
+        self.tokens = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
 class Rings:
     """Rolling buffers for `slots` sequences: keys and values of each layer [slots, capacity, kv_heads, head_width].
 
@@ -95,12 +165,19 @@ class Rings:
         """The slot is free again."""
         self._free.append(slot)
 
-    def fill(self, slot: int, run: KeyValues) -> None:
-        """The sequence in `slot` is this run so far; IndexError for a slot that nobody has."""
+    def fill(self, slot: int, *runs: KeyValues) -> None:
+        """The sequence in `slot` is these runs so far, one after the other; IndexError for a slot that nobody has."""
         if slot < 0 or slot in self._free:
             raise IndexError(f"slot {slot} is nobody's")
-        kept = min(run.kept, self.capacity)
-        places = torch.arange(run.length - kept, run.length, device=self.keys[0].device) % self.capacity
-        for number, (keys, values) in enumerate(zip(run.keys, run.values, strict=True)):
-            self.keys[number][slot, places] = keys[len(keys) - kept :]
-            self.values[number][slot, places] = values[len(values) - kept :]
+        end = 0
+        for run in runs:
+            end += run.length
+            kept = min(run.kept, self.capacity)
+            places = torch.arange(end - kept, end, device=self.keys[0].device) % self.capacity
+            for number, (keys, values) in enumerate(zip(run.keys, run.values, strict=True)):
+                self.keys[number][slot, places] = keys[len(keys) - kept :]
+                self.values[number][slot, places] = values[len(values) - kept :]
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -1,6 +1,7 @@
 """Mistral's forward pass, packed: many texts in one pass, each after its own prefix, with questions as its branches.
 
-    before    what was computed earlier: a policy's prefix, or the part of a long text that was read already
+    before    what was computed earlier and is shared: a policy's prefix
+    read      the part of the text that was read already: of a long one, or of one that has grown since
     text      follows it
     branches  the questions: each follows the text as if it were the only one
 
@@ -31,17 +32,31 @@ _SLICE = 8_192
 
 
 class Part(NamedTuple):
-    """One text of a pass. `keep` asks for the text's keys and values; it has no branches then."""
+    """One text of a pass. `keep` asks for the text's keys and values, those of `read` included: where the model has a
+    window, as many as the next token sees, and `spare` more."""
 
     before: KeyValues
     text: Sequence[int]
     branches: Sequence[Sequence[int]] = ()
     keep: bool = False
+    read: KeyValues = NOTHING
+    spare: int = 0
+
+    @property
+    def first(self) -> int:
+        """The text's first position."""
+        return self.before.length + self.read.length
+
+    @property
+    def seen(self) -> tuple[KeyValues, ...]:
+        """The runs that stand in front of the text without a gap."""
+        runs = (self.read,) if self.read.kept < self.read.length else (self.before, self.read)
+        return tuple([run for run in runs if run.kept])
 
 
 class Ran(NamedTuple):
     """The last token's state of each branch, or of the text where there are none: [branches or 1, width], after the
-    final norm. `after` are the keys and values of what stood before and of the text, where they were to be kept."""
+    final norm. `after` are the keys and values of the text and of what was read of it, where they were to be kept."""
 
     hidden: Tensor
     after: KeyValues
@@ -73,7 +88,7 @@ class Mistral:
     def extend(self, before: KeyValues, tokens: Sequence[int], *, chunk: int = 2_048) -> KeyValues:
         """The keys and values of `before` with those of `tokens` after it; of a window, the last `window - 1`."""
         for start in range(0, len(tokens), chunk):
-            (ran,) = self.run([Part(before, tokens[start : start + chunk], keep=True)])
+            (ran,) = self.run([Part(NOTHING, tokens[start : start + chunk], keep=True, read=before)])
             before = ran.after
         return before
 
@@ -96,10 +111,10 @@ class Mistral:
             delta, x = self._after_attention(layer, mixed, x)
             for part, rows, mine in zip(parts, packed.texts, kept, strict=True):
                 if part.keep:
-                    mine.append(self._joined(part.before, number, keys[rows], values[rows]))
+                    mine.append(self._joined(part, number, keys[rows], values[rows]))
         last, _ = self._ops.add_rms_norm(delta[packed.last], x[packed.last], weights.norm, shape.epsilon)
         return [
-            Ran(hidden, _as_run(part.before.length + len(part.text), mine))
+            Ran(hidden, _as_run(part.read.length + len(part.text), mine))
             for part, hidden, mine in zip(parts, torch.split(last, packed.asked), kept, strict=True)
         ]
 
@@ -173,12 +188,16 @@ class Mistral:
         normed, x = self._ops.add_rms_norm(attended, x, layer.mlp_norm, self.shape.epsilon)
         return functional.linear(self._ops.swiglu(functional.linear(normed, layer.gate_up)), layer.down), x
 
-    def _joined(self, before: KeyValues, number: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        if before.keys:
-            keys, values = torch.cat([before.keys[number], keys]), torch.cat([before.values[number], values])
+    def _joined(self, part: Part, number: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        read = part.read
         if self.shape.window is not None:
-            most = self.shape.window - 1
+            most = self.shape.window - 1 + part.spare
             keys, values = keys[max(0, len(keys) - most) :], values[max(0, len(values) - most) :]
+            over = max(0, read.kept + len(keys) - most)
+        else:
+            over = 0
+        if read.kept > over:
+            return torch.cat([read.keys[number][over:], keys]), torch.cat([read.values[number][over:], values])
         # Copies: a view would keep the whole pass alive.
         return keys.clone(), values.clone()
 
@@ -200,8 +219,8 @@ class _Pack:
         last: list[int] = []
         self.texts: list[slice] = []
         self.asked: list[int] = []
-        self._befores: list[KeyValues] = []
-        starts: dict[int, int] = {}
+        self._pooled: list[KeyValues] = []
+        starts: dict[tuple[int, ...], int] = {}
         pooled = 0
 
         def add(run: Sequence[int], first: int, pool: tuple[int, int], text: tuple[int, int]) -> None:
@@ -211,19 +230,21 @@ class _Pack:
             tokens.extend(run)
 
         for part in parts:
-            before = part.before
-            if before.kept and id(before) not in starts:
-                starts[id(before)] = pooled
-                pooled += before.kept
-                self._befores.append(before)
-            pool = (starts.get(id(before), 0), before.kept)
+            seen = part.seen
+            runs = tuple([id(run) for run in seen])
+            kept = sum(run.kept for run in seen)
+            if seen and runs not in starts:
+                starts[runs] = pooled
+                pooled += kept
+                self._pooled += seen
+            pool = (starts.get(runs, 0), kept)
             text = (len(tokens), len(part.text))
             self.texts.append(slice(len(tokens), len(tokens) + len(part.text)))
-            add(part.text, before.length, pool, (0, 0))
+            add(part.text, part.first, pool, (0, 0))
             if not part.branches:
                 last.append(len(tokens) - 1)
             for branch in part.branches:
-                add(branch, before.length + len(part.text), pool, text)
+                add(branch, part.first + len(part.text), pool, text)
                 last.append(len(tokens) - 1)
             self.asked.append(max(1, len(part.branches)))
         fill = -len(tokens) % ROWS
@@ -242,11 +263,12 @@ class _Pack:
 
     def pool(self, number: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """One layer's keys and values from before, all in one run of rows; empty ones like `keys` where none are."""
-        if not self._befores:
+        runs = self._pooled
+        if not runs:
             return keys[:0], values[:0]
-        if len(self._befores) == 1:
-            return self._befores[0].keys[number], self._befores[0].values[number]
-        return torch.cat([b.keys[number] for b in self._befores]), torch.cat([b.values[number] for b in self._befores])
+        if len(runs) == 1:
+            return runs[0].keys[number], runs[0].values[number]
+        return torch.cat([run.keys[number] for run in runs]), torch.cat([run.values[number] for run in runs])
 
 
 def _as_run(length: int, kept: list[tuple[Tensor, Tensor]]) -> KeyValues:

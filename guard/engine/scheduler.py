@@ -18,7 +18,7 @@ import msgspec
 import torch
 
 from guard.engine.jobs import Generation, Job, Scoring
-from guard.engine.kv import NOTHING, KeyValues, Prefixes, Rings
+from guard.engine.kv import NOTHING, SPARE, KeyValues, Prefixes, Rings, Sessions
 from guard.engine.model import Mistral, Part, Ran
 from guard.engine.sampling import choose
 from guard.errors import Overloaded
@@ -40,6 +40,7 @@ class Sizes(msgspec.Struct, frozen=True):
         pause: seconds that a step waits for company while it is not full.
         waiting: jobs that may wait.
         prefix_tokens: tokens of all prefixes that are kept.
+        session_tokens: tokens of all texts that are kept for their session, without their prefixes; 0 keeps none.
         begun_tokens: tokens of long texts that are half read at once; past that a long text waits for others to end.
         slots: generations that run at once.
         context: tokens of a generation, prompt included, in a model without a window.
@@ -51,6 +52,7 @@ class Sizes(msgspec.Struct, frozen=True):
     pause: float = 0.0
     waiting: int = 1_024
     prefix_tokens: int = 32_768
+    session_tokens: int = 32_768
     begun_tokens: int = 32_768
     slots: int = 16
     context: int = 4_096
@@ -72,6 +74,7 @@ class Scheduler:
         self._sizes = sizes
         self._budget = sizes.budget
         self._prefixes = Prefixes(sizes.prefix_tokens)
+        self._sessions = Sessions(sizes.session_tokens)
         self._rings: Rings | None = None
         self._fresh: deque[Job] = deque()
         self._begun: deque[Job] = deque()
@@ -99,6 +102,9 @@ class Scheduler:
             waiting = len(self._fresh) + len(self._begun) + len(self._chats)
             if waiting + len(jobs) > self._sizes.waiting:
                 raise Overloaded(f"{waiting} inquiries wait for the model; at most {self._sizes.waiting} may")
+            for job in jobs:
+                if job.session is not None:
+                    job.known = self._sessions.common(job.session, job.prefix, job.text)
             self._refuse_late(jobs)
             for job in jobs:
                 if isinstance(job, Generation):
@@ -200,9 +206,13 @@ class Scheduler:
                 cost += self._add(taken, job)
         half_read = sum(len(job.text) for job in begun)
         passed: list[Job] = []
-        while self._fresh and (not cost or cost + self._next(self._fresh[0]) <= budget):
+        while self._fresh:
+            self._resume(self._fresh[0])
+            if cost and cost + self._next(self._fresh[0]) > budget:
+                break
             job = self._fresh.popleft()
-            long = len(job.text) if len(job.text) > self._sizes.chunk else 0
+            left = len(job.text) - job.done
+            long = left if left > self._sizes.chunk else 0
             if long and half_read and half_read + long > self._sizes.begun_tokens:
                 passed.append(job)
                 continue
@@ -227,7 +237,11 @@ class Scheduler:
         """Takes the job's next part; its tokens."""
         text = job.text[job.done : job.done + self._sizes.chunk]
         last = job.done + len(text) == len(job.text)
-        part = Part(NOTHING, text, job.branches if last else (), keep=not last or isinstance(job, Generation))
+        more = not last or isinstance(job, Generation)
+        # Where a session had all of the text already, there is nothing new to keep.
+        mine = job.session is not None and bool(text)
+        branches = job.branches if last else ()
+        part = Part(NOTHING, text, branches, keep=more or mine, read=job.read, spare=SPARE if mine else 0)
         taken.append(_Taken(job, part, last))
         return len(text) + sum(map(len, part.branches))
 
@@ -249,12 +263,23 @@ class Scheduler:
     def _before(self, job: Job) -> KeyValues:
         if job.before is None:
             known = self._prefixes.get(job.prefix)
-            job.cached = len(job.prefix) if known is not None else 0
+            job.cached = job.resumed + (len(job.prefix) if known is not None else 0)
             if known is None:
                 known = self._model.extend(NOTHING, job.prefix, chunk=self._sizes.chunk)
                 self._prefixes.put(job.prefix, known)
             job.before = known
         return job.before
+
+    def _resume(self, job: Job) -> None:
+        """Takes what its session has now of a text that is not begun yet."""
+        if job.session is None:
+            return
+        # Without branches the answer is read off the text's own last token.
+        most = len(job.text) - (not job.branches)
+        window = self._model.shape.window
+        job.read = self._sessions.begin(job.session, job.prefix, job.text, most=most, window=window)
+        job.done = job.resumed = job.read.length
+        job.known = 0
 
     def _read(self, taken: Sequence[_Taken]) -> int:
         """Runs a step; where it fails, each part by itself, so that one cannot spoil its neighbours.
@@ -272,6 +297,9 @@ class Scheduler:
             # Out of the handler: there the pass that failed would still be in memory.
             if isinstance(failed, torch.OutOfMemoryError):
                 self._budget = max(self._sizes.chunk, self._budget // 2)
+                with self._changed:
+                    # They only save time.
+                    self._sessions.clear()
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
             if len(taken) > 1:
@@ -281,15 +309,17 @@ class Scheduler:
                 self._drop(taken[0].job, failed)
             return made
         self._budget = min(self._sizes.budget, self._budget + self._budget // 16)
-        for job, logprobs in found:
-            job.finish(logprobs)
+        for scoring, logprobs in found:
+            scoring.finish(logprobs)
         self._first_tokens([(t.job, r) for t, r in zip(taken, ran, strict=True) if t.last])
         with self._changed:
-            for one_taken, result in zip(taken, ran, strict=True):
-                if not one_taken.last:
-                    one_taken.job.before = result.after
-                    one_taken.job.done += len(one_taken.part.text)
-                    self._begun.append(one_taken.job)
+            for (job, part, last), result in zip(taken, ran, strict=True):
+                done = job.done + len(part.text)
+                if job.session is not None and part.keep:
+                    self._sessions.put(job.session, job.prefix, job.text[:done], result.after)
+                if not last:
+                    job.read, job.done = result.after, done
+                    self._begun.append(job)
         return made
 
     def _missing(self, job: Job) -> bool:
@@ -311,8 +341,9 @@ class Scheduler:
             return
         texts = [text for text, _ in begun]
         for text, ran in begun:
-            self._rings.fill(text.slot, ran.after)
-            text.written = ran.after.length
+            before = self._before(text)
+            self._rings.fill(text.slot, before, ran.after)
+            text.written = before.length + ran.after.length
         self._writing += texts
         try:
             self._next_tokens(texts, torch.cat([ran.hidden for _, ran in begun]))

@@ -8,6 +8,7 @@ space before the first word that it is given; only the prompt's own first word m
 
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ _FILES = ("tokenizer.json", "tokenizer.model")
 _OVERLAP = 10
 """A piece of a long text has one token in so many of the piece before it."""
 _SPACE = "▁"
+_FOLLOWING = ("", "\n", "\n\nx", "\n\n\n", "\n  x", "\n.", "\n\n1", "\n\ng")
+"""What may come after a text that ends with a line, or with the message: enough to see which of its tokens change."""
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -123,6 +126,22 @@ class ModelTokens:
                 text = text.replace("[INST]", "[ INST]").replace(_ASKED, "[ /INST]")  # noqa: PLW2901
             ids += self.plain(f" {text}" if spaced else text)
         return ids + self.control(rest)
+
+    def beginning(self, role: str, text: str) -> list[int]:
+        """The tokens that conversations begin with where the first message begins with `text` and a line's end.
+
+        They are the text's own and the template's before it, as far as they are the same whatever follows; none where
+        the template begins with something else. Whoever shares them must see that a conversation begins with them: a
+        tokenizer is free to cut even the first word by the last one.
+        """
+        last = [] if role == "user" else [("user", "x")]
+        try:
+            ways = [self.conversation([(role, text + more), *last]) for more in _FOLLOWING]
+            bare = self.conversation([(role, ""), *last])
+        except ModelError:
+            return []
+        common = [alike[0] for alike in takewhile(lambda alike: len(set(alike)) == 1, zip(*ways, strict=False))]
+        return common if common != bare[: len(common)] else []
 
     def words(self, stop: Sequence[str] = ()) -> Words:
         """The text of one answer, as its tokens come."""

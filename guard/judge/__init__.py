@@ -27,6 +27,9 @@ class Inquiry(msgspec.Struct, frozen=True):
         categories: with a policy, the categories that somebody wants to know about: one for each predicate, in
             order; or all of them under one choice.
         show_prompt: whether the answers should hold the prompt's token ids, where the judge knows them.
+        session: a name for a text that is asked about again and again while it grows: a judge may keep what it has read
+            under it and read only what is new. It changes no answer by more than rounding. Names are made here and
+            never taken from a client: how long an answer takes tells who knows a name what was asked under it before.
     """
 
     content: Content
@@ -34,13 +37,16 @@ class Inquiry(msgspec.Struct, frozen=True):
     policy: Policy | None = None
     categories: tuple[str, ...] = ()
     show_prompt: bool = False
+    session: str | None = None
 
 
-def asking(policy: Policy, content: Content, categories: tuple[str, ...]) -> Inquiry:
+def asking(policy: Policy, content: Content, categories: tuple[str, ...], session: str | None = None) -> Inquiry:
     """What to ask so as to learn these categories: a question for each, or the one that covers all."""
     if policy.spec.mode == "self_reflection":
-        return Inquiry(content, (self_reflection(policy, content.rail),), policy, categories)
-    return Inquiry(content, tuple([question(policy, category) for category in categories]), policy, categories)
+        questions = (self_reflection(policy, content.rail),)
+        return Inquiry(content, questions, policy, categories, session=session)
+    asked = tuple([question(policy, category) for category in categories])
+    return Inquiry(content, asked, policy, categories, session=session)
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -55,8 +61,8 @@ class Answers(msgspec.Struct, frozen=True):
 class Judge(Protocol):
     """Answers batches of inquiries.
 
-    Answers come in the order of the inquiries. An answer depends on its inquiry alone, never on the batch. The call
-    may be cancelled; nothing is answered half.
+    Answers come in the order of the inquiries. An answer depends on its inquiry alone, never on the batch, and on what
+    its session asked before by no more than rounding. The call may be cancelled; nothing is answered half.
     """
 
     @property

@@ -1,13 +1,16 @@
 """A judge on this machine: a Mistral in our own engine.
 
 An inquiry is rendered and cut into tokens in a thread of its own; the engine's scheduler packs the prompts of many.
+What a session's inquiries begin with alike is computed once. Nobody ends a session: the engine forgets those that were
+read longest ago, and the memory that they have is theirs alone, so that one that is over takes it from nobody.
 """
 
 import asyncio
 import hashlib
 import itertools
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -130,13 +133,21 @@ class LocalJudge:
         )
         # The prompts about one window stand together; two windows may read alike.
         windows = itertools.groupby(rendered, key=lambda prompt: (prompt.shared, prompt.text))
-        return [self._job(list(together), deadline) for _, together in windows]
+        made = []
+        numbers: Counter[str] = Counter()
+        for (shared, _), together in windows:
+            # Windows are cut from the text's beginning: the same number is the same place, once the text has grown.
+            session = None if inquiry.session is None else (inquiry.session, numbers[shared])
+            numbers[shared] += 1
+            made.append(self._job(list(together), deadline, session))
+        return made
 
-    def _job(self, together: list[Prompt], deadline: float | None) -> _Asked:
+    def _job(self, together: list[Prompt], deadline: float | None, session: Hashable) -> _Asked:
         own = [self._tokens.control(prompt.ask) for prompt in together]
         labels = [self._labels(prompt.ask[-32:], prompt.labels) for prompt in together]
         text = self._tokens.plain(together[0].text)
-        return _Asked(Scoring(self._prefix(together[0].shared), text, own, labels, deadline=deadline), own)
+        prefix = self._prefix(together[0].shared)
+        return _Asked(Scoring(prefix, text, own, labels, deadline=deadline, session=session), own)
 
 
 def _read(asked: _Asked, scored: Scored, inquiry: Inquiry) -> list[Answer]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 
 import httpx
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from guard.chat.conversation import with_system_prompt  # noqa: E402
 from guard.chat.local import LocalUpstream  # noqa: E402
 from guard.engine.engine import Engine  # noqa: E402
 from guard.errors import UpstreamRefused  # noqa: E402
@@ -87,6 +89,94 @@ async def test_who_leaves_ends_the_writing(upstream):
             break
         await asyncio.sleep(0.02)
     assert not scheduler._writing
+
+
+PROMPT = "You help customers of a parcel service.\n\nBe brief, kind and exact: never guess."
+NO_SYSTEM = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
+    "{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] + eos_token }}{% else %}{{ raise_exception('no') }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+@pytest.fixture(scope="module", params=["system", "none"])
+def sharing(request, folder, tmp_path_factory):
+    """Two upstreams with the same model: one that knows the policies' prompts, and one that does not."""
+    if request.param == "none":
+        copied = tmp_path_factory.mktemp("none") / "tiny"
+        shutil.copytree(folder, copied)
+        config = json.loads((copied / "tokenizer_config.json").read_text()) | {"chat_template": NO_SYSTEM}
+        (copied / "tokenizer_config.json").write_text(json.dumps(config))
+        folder = copied
+    engines = [Engine(str(folder)) for _ in range(2)]
+    for engine in engines:
+        engine.load()
+    known = [PROMPT, f"{PROMPT}\n\nMore.", "", "Something else."]
+    found = LocalUpstream(engines[0], prompts=lambda: known), LocalUpstream(engines[1])
+    assert found[0].system_role == request.param
+    return found
+
+
+def kept(upstream) -> set[tuple[int, ...]]:
+    """The prefixes that the engine has."""
+    return set(upstream._engine.scheduler._prefixes._kept)
+
+
+async def test_a_policys_prompt_is_computed_once_and_changes_nothing(sharing):
+    """The same text, greedy or drawn, whatever the client adds; what is kept holds not one token of a client."""
+    upstream, alone = sharing
+    role = upstream.system_role
+    conversations = [
+        [{"role": "user", "content": "Where is my parcel?"}],
+        [{"role": "system", "content": "Speak like a pirate."}, {"role": "user", "content": "Hi"}],
+        [{"role": "system", "content": "\n  \u0301[INST]"}, {"role": "user", "content": "Hi"}],
+        [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hello."},
+            {"role": "user", "content": "?"},
+        ],
+        [{"role": "user", "content": [{"type": "text", "text": "In parts."}]}],
+    ]
+    if role == "none":
+        conversations = [[m for m in messages if m["role"] != "system"] for messages in conversations]
+    for number, messages in enumerate(conversations):
+        body = with_system_prompt(ASKED | {"messages": messages}, f" {PROMPT}\n", role)
+        for rule in ({"temperature": 0}, {"temperature": 1.0, "seed": number}):
+            ours, theirs = [await one.complete(body | rule, {}) for one in (upstream, alone)]
+            assert ours["choices"] == theirs["choices"]
+            assert ours["usage"] == theirs["usage"]
+    shared = tuple(upstream._engine.tokens.beginning("user" if role == "none" else "system", PROMPT))
+    assert kept(upstream) == {shared}
+    assert len(shared) > len(upstream._engine.tokens.plain(PROMPT)) - 3
+    assert kept(alone) == {()}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "Where is my parcel?"}],
+        [{"role": "SYSTEM", "content": PROMPT}, {"role": "user", "content": "Hi"}],
+        [{"role": "assistant", "content": PROMPT}, {"role": "user", "content": "Hi"}],
+        [{"role": "system", "content": PROMPT + " And more."}, {"role": "user", "content": "Hi"}],
+        [{"role": "system", "content": PROMPT[:-1]}, {"role": "user", "content": "Hi"}],
+        [{"role": "user", "content": "Hi"}, {"role": "system", "content": PROMPT}, {"role": "user", "content": "Hi"}],
+    ],
+)
+async def test_what_a_client_wrote_is_never_shared(upstream, messages):
+    """Nothing is kept of a conversation that does not begin with a policy's prompt, in the policy's own place."""
+    sharing = LocalUpstream(upstream._engine, prompts=lambda: [PROMPT])
+    before = kept(sharing)
+    await sharing.complete(ASKED | {"messages": messages}, {})
+    assert kept(sharing) - before <= {()}
+
+
+async def test_of_two_prompts_the_longer_one_is_taken(sharing):
+    """One policy's words may be the beginning of another's; and prompts may change while the service runs."""
+    upstream, _ = sharing
+    role = "user" if upstream.system_role == "none" else "system"
+    body = with_system_prompt(ASKED, f"{PROMPT}\n\nMore.", upstream.system_role)
+    await upstream.complete(body, {})
+    assert tuple(upstream._engine.tokens.beginning(role, f"{PROMPT}\n\nMore.")) in kept(upstream)
 
 
 POLICY = """

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -304,6 +304,50 @@ def test_a_text_is_cut_as_sentencepiece_cuts_it(loaded, official, version, text)
     assert loaded(version).plain(text) == cut(f"\n{text}", bos=False, eos=False)[2:]
 
 
+PROMPT = "You help customers of a parcel service.\n\nBe brief, kind and exact: never guess. Answer in English!"
+
+
+def begins_alike(tokens, prompt, *followed: str) -> None:
+    """What is shared stands at the beginning of every conversation with this prompt, and is nearly all of it."""
+    for role in ("user", "system"):
+        shared = tokens.beginning(role, prompt)
+        try:
+            bare = tokens.conversation([(role, prompt), *([("user", "")] if role != "user" else [])])
+        except ModelError:
+            assert not shared
+            continue
+        assert shared == bare[: len(shared)]
+        assert len(shared) >= len(tokens.plain(prompt)) - 3
+        for more in followed:
+            turns = [] if role == "user" else [("user", "How?")]
+            assert tokens.conversation([(role, prompt + more), *turns])[: len(shared)] == shared
+
+
+@pytest.mark.parametrize(("version", "template", "kind"), CASES)
+def test_a_policys_prompt_is_the_same_tokens_whatever_follows(loaded, version, template, kind):
+    """With the template before it, alone and before a client's own words."""
+    tokens = loaded(version, template, kind)
+    followed = ("\n\nHello", "\n\n\n\n  x", "\n[/INST]", f"\n\n{TEXTS[1]}", f"\n{TEXTS[2]}")
+    for prompt in (PROMPT, "你好", "Two words  ", f"[INST] {PROMPT} [/INST]"):
+        begins_alike(tokens, prompt, *followed)
+
+
+@cache
+def beginning(tokens: ModelTokens) -> list[int]:
+    return tokens.beginning("user", PROMPT)
+
+
+@pytest.mark.parametrize("version", FILES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_text_changes_the_prompt_before_it(loaded, version, data):
+    """Whatever a client writes, what is shared stands in front."""
+    tokens = loaded(version)
+    text = data.draw(st.one_of(hostile(tokens), st.text(max_size=20)))
+    shared = beginning(tokens)
+    assert tokens.conversation([("user", f"{PROMPT}\n{text}")])[: len(shared)] == shared
+
+
 def test_tekken_is_read_from_a_tokenizer_json(tmp_path):
     """Mistral Nemo's tokenizer, in which no word gets a space of its own, as transformers converts it."""
     from transformers.integrations.mistral import convert_tekken_tokenizer
@@ -314,6 +358,7 @@ def test_tekken_is_read_from_a_tokenizer_json(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "chat_template": template}))
     tokens, theirs = ModelTokens(tmp_path), MistralTokenizer.from_file(str(path))
     assert tokens.template() == Template("[INST]", "[/INST]", "")
+    begins_alike(tokens, PROMPT, "", "\n\nHello", "\n\n\n  x", "\n.", *[f"\n\n{text}" for text in TEXTS])
     wrapping = _wrapping(tokens, "instruct")
     for inquiry in INQUIRIES:
         for prompt in prompts(inquiry, "instruct", wrapping, context=4_096):

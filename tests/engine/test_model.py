@@ -13,8 +13,8 @@ from guard.engine.model import Part  # noqa: E402
 from tests.engine.conftest import close, engine, last_logits, tokens, write_tiny  # noqa: E402
 
 
-def logits(ours, before, text, *branches):
-    (ran,) = ours.run([Part(before, text, branches)])
+def logits(ours, before, text, *branches, **more):
+    (ran,) = ours.run([Part(before, text, branches, **more)])
     return ours.logits(ran.hidden)
 
 
@@ -73,7 +73,8 @@ def test_texts_of_one_pass_are_those_of_transformers(tiny, reference):
         for row, branch in zip(ours.logits(found.hidden), branches or [[]], strict=True):
             close(row, last_logits(reference, whole + branch))
         if not branches:
-            close(logits(ours, found.after, [7, 8])[0], last_logits(reference, [*whole, 7, 8]))
+            assert found.after.length == len(texts[t])
+            close(logits(ours, kept[p], [7, 8], read=found.after)[0], last_logits(reference, [*whole, 7, 8]))
 
 
 def test_label_probabilities_are_over_the_whole_vocabulary(tiny, reference):

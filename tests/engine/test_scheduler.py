@@ -167,7 +167,7 @@ def test_long_texts_are_not_all_begun_at_once(tiny):
     scheduler.submit(*jobs)
     most = 0
     while scheduler.step():
-        most = max(most, sum(job.before.length for job in scheduler._begun if job.before is not None))
+        most = max(most, sum(job.read.length for job in scheduler._begun))
         if not most:
             short = scoring(50, length=4)
             scheduler.submit(short)

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -47,6 +47,30 @@ def test_labels_are_one_token_each(tiny):
         tokens.labels(" [/INST]", (" Perhaps not",))
     with pytest.raises(ModelError, match="the same token"):
         tokens.labels(" [/INST]", (" Yes", " Yes"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(["\n", " ", "x", ".", "[INST]", "Yes", "1", "é", "</s>"])))
+def test_a_beginning_is_the_same_whatever_follows(tiny, parts):
+    """Of a tokenizer that cuts bytes; the message's own words are most of it."""
+    tokens = ModelTokens(tiny)
+    shared = tokens.beginning("system", "Be kind, and brief.")
+    assert (
+        tokens.conversation([("system", "Be kind, and brief.\n" + "".join(parts)), ("user", "x")])[: len(shared)]
+        == shared
+    )
+    assert tokens._plain.decode(shared[1:]).strip() in ("Be kind, and brief", "Be kind, and brief.")
+
+
+def test_a_beginning_that_is_not_the_first_messages_is_none(tiny, tmp_path):
+    """Where a template puts something else first, or takes no such message."""
+    shutil.copy(tiny / "tokenizer.json", tmp_path)
+    for template in (
+        "{% for m in messages[::-1] %}[INST] {{ m['content'] }} [/INST]{% endfor %}",
+        "{{ raise_exception('no') }}",
+    ):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "chat_template": template}))
+        assert ModelTokens(tmp_path).beginning("system", "Be kind.") == []
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,136 @@ async def test_more_than_may_wait_is_refused(folder):
     assert await ask(judge, inquiry)
 
 
+GROWING = "First one thing was said, then another; nobody minded, and so it went on. " * 12
+TURNS = (Turn("user", "What happened then? " * 20), Turn("assistant", "A lot. " * 30), Turn("user", "And then?"))
+
+
+def checks(session):
+    """What a stream asks: a text that grows, a window that moves on, a beginning that changes, then other turns,
+    another policy, other categories, and the whole once more."""
+    other = a_policy(["hate", "violence"], description="Another policy.", mode="self_reflection")
+
+    def check(text, policy=POLICY, turns=TURNS, names=("hate", "violence")):
+        return asking(policy, Content(text, "assistant", Rail.OUTPUT, turns), names, session)
+
+    for end in range(60, 420, 60):
+        yield check(GROWING[:end])
+    for end in range(420, 600, 60):
+        yield check(GROWING[100:end])
+    yield check("No. " + GROWING[4:300])
+    yield check(GROWING[:200])
+    yield check(GROWING[:200], names=("violence",))
+    yield check(GROWING[:300], turns=TURNS[1:])
+    yield check(GROWING[:300], policy=other)
+    yield check(GROWING)
+
+
+def within_rounding(found, expected):
+    """Every label's probability within 1e-6; between labels that have little of it together, somewhat more."""
+    for one, other in zip(found.answers, expected.answers, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+        assert one.mass == pytest.approx(other.mass, abs=1e-6)
+    assert found.tokens == expected.tokens
+
+
+async def test_a_session_changes_no_answer(judge):
+    """Whatever it asked before, and three of them at once."""
+    for name, inquiry in enumerate(checks(None)):
+        (expected,) = await ask(judge, inquiry)
+        sessions = [list(checks(f"{letter}"))[name] for letter in "abc"]
+        for found in await ask(judge, *sessions):
+            within_rounding(found, expected)
+
+
+async def test_a_session_reads_only_what_is_new(judge, monkeypatch):
+    """The turns before a text are read once; of the text, what came since and what stands behind it."""
+    network = judge._scheduler._model
+    run, read = network.run, []
+    monkeypatch.setattr(
+        network,
+        "run",
+        lambda parts: (read.append(sum(len(p.text) + sum(map(len, p.branches)) for p in parts)), run(parts))[1],
+    )
+    before = 0
+    for number, end in enumerate(range(60, 400, 20)):
+        inquiry = asking(POLICY, Content(GROWING[:end], "assistant", Rail.OUTPUT, TURNS), ("hate",), "reads")
+        read.clear()
+        (found,) = await ask(judge, inquiry)
+        asked = len(judge._tokens.control(prompts(inquiry, "instruct", judge._wrapping, context=8_192)[0].ask))
+        assert sum(read) == found.tokens - found.cached_tokens
+        if number:
+            # Delimiters behind the text, and the words that became other tokens.
+            assert sum(read) <= found.tokens - before + asked + 16
+            assert found.cached_tokens > 400
+        before = found.tokens
+
+
+async def test_windows_of_one_long_text_are_kept_apart(judge):
+    """Each goes on from itself: of the text with something more at its end, only the last window is read."""
+    long = "some plain words of a long text " * 900
+    first, grown = [asking(POLICY, Content(long + more), ("hate",), "windows") for more in ("", "and a few more words")]
+    await ask(judge, first)
+    (found,) = await ask(judge, grown)
+    (expected,) = await ask(judge, asking(POLICY, grown.content, ("hate",)))
+    within_rounding(found, expected)
+    jobs = judge._asked(grown, None)
+    assert len({one.job.session for one in jobs}) == len(jobs) > 1
+    assert found.tokens - found.cached_tokens < 200
+
+
+async def test_a_call_that_is_given_up_leaves_a_session_right(judge, monkeypatch):
+    """Between two checks that are answered."""
+    network = judge._scheduler._model
+    run, begun = network.run, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(parts):
+        loop.call_soon_threadsafe(begun.set)
+        time.sleep(0.1)
+        return run(parts)
+
+    def check(end, session):
+        return asking(POLICY, Content(GROWING[:end], "assistant", Rail.OUTPUT, TURNS), ("hate",), session)
+
+    await ask(judge, check(100, "left"))
+    monkeypatch.setattr(network, "run", slow)
+    call = asyncio.create_task(judge.answer([check(300, "left")], deadline=None))
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    monkeypatch.setattr(network, "run", run)
+    (found,), (expected,) = [await ask(judge, check(320, session)) for session in ("left", None)]
+    within_rounding(found, expected)
+
+
+@pytest.mark.parametrize("form", ["wildguard", "llama_guard"])
+async def test_other_formats_go_on_too(folder, form, monkeypatch):
+    """Where each category is a prefix of its own as well."""
+    judge = LocalJudge(str(folder), form="wildguard", context=8_192)
+    # The tiny tokenizer has no single token for Llama Guard's labels: any two tokens do here.
+    monkeypatch.setattr(judge, "_form", form)
+    monkeypatch.setattr(judge, "_labels", lambda stem, labels: (7, 8))
+    for end in (200, 240, 280):
+        content = Content(GROWING[:end], "assistant", Rail.OUTPUT, TURNS)
+        (found,) = await ask(judge, asking(POLICY, content, ("hate", "violence"), "s"))
+        (expected,) = await ask(judge, asking(POLICY, content, ("hate", "violence")))
+        within_rounding(found, expected)
+    assert found.cached_tokens > expected.cached_tokens + 100
+
+
+async def test_a_window_smaller_than_the_text(tmp_path):
+    """A policy that wants texts whole, and a model that leaves their beginning behind."""
+    judge = LocalJudge(str(write_tiny(tmp_path, window=128, max_position_embeddings=16_384)), context=8_192)
+    whole = a_policy(["hate"], long_text="whole")
+    for end in range(100, 900, 80):
+        inquiry = asking(whole, Content(GROWING[:end]), ("hate",), "s")
+        (found,) = await ask(judge, inquiry)
+        (expected,) = await ask(judge, asking(whole, inquiry.content, ("hate",)))
+        within_rounding(found, expected)
+    assert found.cached_tokens - expected.cached_tokens > 200
+
+
 async def test_wildguards_own_format(folder):
     """One verdict for all categories; on the output rail from seven branches."""
     judge = LocalJudge(str(folder), form="wildguard", context=8_192)

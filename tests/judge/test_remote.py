@@ -5,6 +5,7 @@ import math
 import socket
 import time
 
+import msgspec
 import pytest
 
 from guard.content import Content, Rail, Turn
@@ -58,6 +59,24 @@ async def test_label_probabilities_are_exact_where_the_server_takes_token_ids(ju
             assert answer.error == 0
         assert answers.tokens > 20
         assert 0 < answers.cached_tokens < answers.tokens
+
+
+async def test_a_growing_text_stays_where_a_servers_prefix_cache_finds_it(judge_server):
+    """Everything up to the text's old end is the same, under the same salt; the session itself is not sent."""
+    texts = ["It began well.", "It began well. Then it rained", "It began well. Then it rained, and nobody minded."]
+    for api, route in (("completions", "/v1/completions"), ("chat", "/v1/chat/completions")):
+        judge = a_judge(judge_server.url, salt="pepper", api=api)
+        judge_server.model = lambda prompt: {" Yes": math.log(0.6), " No": math.log(0.3), " the": math.log(0.1)}
+        for text in texts:
+            inquiry = about(text, role="assistant", rail=Rail.OUTPUT, context=(Turn("user", "How was it?"),))
+            await ask(judge, msgspec.structs.replace(inquiry, session="s-1"))
+        bodies = judge_server.asked(route)
+        assert [body["cache_salt"] for body in bodies] == ["pepper"] * 3
+        assert "s-1" not in str(bodies)
+        sent = [body["prompt"][0] if api == "completions" else body["messages"][0]["content"] for body in bodies]
+        for number in (0, 1):
+            end = sent[number].rindex(texts[number]) + len(texts[number])
+            assert sent[number + 1].startswith(sent[number][:end])
 
 
 async def test_an_answer_does_not_depend_on_its_batch(judge_server):

@@ -190,6 +190,21 @@ async def test_the_judge_reads_what_is_encoded_in_a_text_too():
     assert "the hidden words of the text" in judge.asked[0].content.text
 
 
+async def test_a_session_is_the_judges_alone():
+    """It is part of no key, and of a call with one text."""
+    judge = ScriptedJudge({"hate": 0.1})
+    moderator = a_moderator(FixedScreen({"hate": 0.5}), judge)
+    first = await moderator.moderate(contents("same"), a_policy(["hate"]), session="s", remember=False)
+    second = await moderator.moderate(contents("same"), a_policy(["hate"]), session="s")
+    third = await moderator.moderate(contents("same"), a_policy(["hate"]))
+    assert [inquiry.session for inquiry in judge.asked] == ["s", "s"]
+    assert [done.verdicts[0].cached for done in (first, second, third)] == [False, False, True]
+    with pytest.raises(ValueError, match="a session is of one text; there are 2"):
+        await moderator.moderate(contents("one", "two"), a_policy(["hate"]), session="s")
+    await moderator.moderate(contents("other"), a_policy(["hate"], mode="self_reflection"))
+    assert judge.asked[-1].session is None
+
+
 async def test_in_a_foreign_language_no_score_is_certain():
     """A screen that cannot read a text does not pass it alone; a category without a band stays the screen's."""
 
