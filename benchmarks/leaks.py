@@ -133,8 +133,8 @@ async def _arriving(moderator: Moderator, policy: Policy, tokens: Sequence[str],
     begun = await chat.begin(body, messages_of(body), policy, {})
     assert not isinstance(begun, Refused)
     text, finish = [], None
-    async for chunk in chat.stream(begun, policy, {}):
-        for choice in chunk["choices"]:
+    async for leaving in chat.stream(begun, policy, {}):
+        for choice in [choice for chunk in leaving for choice in chunk["choices"]]:
             finish = choice["finish_reason"] or finish
             if finish != "content_filter":
                 text.append(choice["delta"].get("content") or "")

@@ -217,8 +217,8 @@ class Moderator:
 
 async def _materials(contents: Sequence[Content]) -> list[Material]:
     """The contents with their normalised texts; long ones in a thread, for others wait on this loop."""
-    characters = sum([len(content.text) for content in contents])
-    if characters > LONG or any(content.context for content in contents):
+    characters = sum([len(c.text) + sum([len(turn.text) for turn in c.context]) for c in contents])
+    if characters > LONG:
         return await asyncio.to_thread(lambda: [_material(content) for content in contents])
     return [_material(content) for content in contents]
 

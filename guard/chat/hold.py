@@ -107,6 +107,13 @@ class Lane:
             return soonest
         return max(self._arrived(self.allowed) + self._patience, soonest)
 
+    def changes(self, planned: float | None, now: float) -> bool:
+        """Whether what has just come may make something due before the time that was planned for."""
+        if self._mode == "buffer":
+            return False
+        soon = self._longest if self._mode == "through" else self._first
+        return planned is None or planned > now + soon or self.unchecked >= self._most // 2
+
     def window(self) -> Window:
         """What the next check reads. It begins with a sentence where one begins near, else with a word.
 

@@ -146,8 +146,10 @@ class GuardedChat:
                 choice["content_filter_results"] = azure_results(policy, own)
         return Answered(told, report, verdicts)
 
-    async def stream(self, begun: Begun, policy: Policy, headers: Mapping[str, str]) -> AsyncGenerator[dict[str, Any]]:
-        """An answer's chunks as they may leave.
+    async def stream(
+        self, begun: Begun, policy: Policy, headers: Mapping[str, str]
+    ) -> AsyncGenerator[list[dict[str, Any]]]:
+        """An answer's chunks as they may leave; those that leave together are one list.
 
         Raises:
             UpstreamFailed, UpstreamRefused: before the first chunk, or in the middle.
@@ -168,18 +170,17 @@ class GuardedChat:
         )
         azure = begun.options.style_under(policy) == "azure"
         async with aclosing(flow.run(chunks)) as vetted:
-            async for chunk in vetted:
+            async for leaving in vetted:
                 if azure:
                     # Once there is an answer: until then an error has a status of its own.
-                    yield _AZURES_FIRST | {"prompt_filter_results": prompt_filter_results(policy, begun.verdicts)}
+                    found = prompt_filter_results(policy, begun.verdicts)
+                    leaving.insert(0, _AZURES_FIRST | {"prompt_filter_results": found})
                     azure = False
-                yield chunk
+                yield leaving
         if begun.options.moderation is not None:
-            found = moderated(policy, begun.options.moderation, begun.verdicts, flow.verdicts)
-            yield {name: value for name, value in flow.last.items() if name != "usage"} | {
-                "choices": [],
-                "moderation": found,
-            }
+            told = moderated(policy, begun.options.moderation, begun.verdicts, flow.verdicts)
+            last = {name: value for name, value in flow.last.items() if name != "usage"}
+            yield [last | {"choices": [], "moderation": told}]
 
     async def close(self) -> None:
         """Closes the upstreams."""

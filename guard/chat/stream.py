@@ -34,6 +34,9 @@ WHOLE = 20_000
 """Characters up to which a finished answer is checked once more as a whole."""
 BACKLOG = 4 * 1_024 * 1_024
 """Bytes of a stream's chunks that wait for their checks; past that its upstream is not read on meanwhile."""
+AHEAD = 16 * 1_024
+"""Bytes of a stream's chunks that are read on, at most, before what they change is seen to; so also while the client
+takes what it was sent."""
 MOST_HELD = 32 * 1_024 * 1_024
 """Bytes of the chunks of an answer that is held until its end."""
 SUSPICION = 0.4
@@ -58,12 +61,16 @@ class _Span(NamedTuple):
 
 
 class _Item(NamedTuple):
-    """One choice of one chunk, waiting: its strings in their order as spans, and its size in bytes."""
+    """One choice of one chunk, waiting: its strings in their order as spans, and its size in bytes.
+
+    `cut`: the spans are only a part of its strings.
+    """
 
     chunk: dict[str, Any]
     choice: dict[str, Any]
     spans: tuple[_Span, ...]
     size: int
+    cut: bool = False
 
     @property
     def calls(self) -> bool:
@@ -159,7 +166,10 @@ class Flow:
         self._choices: dict[int, _Choice] = {}
         self._others: deque[dict[str, Any]] = deque()
         self._last: dict[str, Any] = {}
-        self._reading: asyncio.Task[dict[str, Any] | None] | None = None
+        self._woken = asyncio.Event()
+        self._room = asyncio.Event()
+        self._planned: float | None = None
+        self._ahead = 0
         self._ended = False
         self._error: Exception | None = None
         # The judge goes on with what it has read of this stream; nobody else can know the name.
@@ -175,56 +185,62 @@ class Flow:
         """What was found in each choice, in their order."""
         return [choice.verdicts for _, choice in sorted(self._choices.items())]
 
-    async def run(self, chunks: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[dict[str, Any]]:
-        """The chunks that may leave, as soon as they may. Closing it ends the upstream's work.
+    async def run(self, chunks: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[list[dict[str, Any]]]:
+        """The chunks that may leave, as soon as they may; those that leave together are one list.
+
+        Closing it ends the upstream's work.
 
         Raises:
             UpstreamFailed, UpstreamRefused: once what was vetted before has left.
             Overloaded: the screen was too busy for as long as the policy waits.
         """
+        reading = asyncio.create_task(self._read(chunks))
         try:
             while True:
-                for chunk in self._leaving():
-                    yield chunk
+                self._finish_checks()
+                self._planned = self._start_checks()
+                leaving = self._leaving()
+                if leaving:
+                    yield leaving
                 if (self._ended and self._settled()) or self._all_blocked():
                     break
-                await self._wait(chunks, self._start_checks())
+                self._make_room()
+                await self._news()
             if self._error is not None:
                 raise self._error
         finally:
             tasks: list[asyncio.Task[Any]] = [task for c in self._choices.values() for task in c.checks.values()]
-            if self._reading is not None:
-                tasks.append(self._reading)
-            for task in tasks:
+            for task in (reading, *tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(reading, *tasks, return_exceptions=True)
             await chunks.aclose()
 
-    async def _wait(self, chunks: AsyncGenerator[dict[str, Any]], due: float | None) -> None:
-        """Until something happens: a chunk came, a check is done, or one is due."""
-        tasks: set[asyncio.Task[Any]] = {task for c in self._choices.values() for task in c.checks.values()}
-        # Where nothing else could change anything, only more text can.
-        if self._reading is None and not self._ended and (self._backlog() < BACKLOG or not tasks):
-            self._reading = asyncio.create_task(following(chunks))
-        if self._reading is not None:
-            tasks.add(self._reading)
-        pause = None if due is None else max(0.0, due - self._clock())
-        if tasks:
-            await asyncio.wait(tasks, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-        else:
-            await asyncio.sleep(pause or 0.0)
-        if self._reading is not None and self._reading.done():
-            self._read(self._reading)
-        self._finish_checks()
-
-    def _read(self, reading: asyncio.Task[dict[str, Any] | None]) -> None:
-        """Takes in what came: a chunk, the end, or an error."""
-        self._reading = None
+    async def _news(self) -> None:
+        """Until something happens: text came that cannot wait, a check is done, or one is due."""
+        timer = None
+        if self._planned is not None and not self._woken.is_set():
+            pause = max(0.0, self._planned - self._clock())
+            timer = asyncio.get_running_loop().call_later(pause, self._woken.set)
         try:
-            chunk = reading.result()
-            if chunk is not None:
+            await self._woken.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        self._woken.clear()
+
+    async def _read(self, chunks: AsyncGenerator[dict[str, Any]]) -> None:
+        """Takes in all that comes, as far as there is room for it.
+
+        Most chunks of a stream change nothing by themselves: they wait for a check that is due later. So it is one task
+        that reads, and it wakes the other only where something is to be done.
+        """
+        try:
+            async for chunk in chunks:
                 self._came(chunk)
-                return
+                if self._ahead >= AHEAD:
+                    self._woken.set()
+                    self._room.clear()
+                    await self._room.wait()
         except Exception as exc:  # noqa: BLE001 (raised again once what was vetted has left)
             # Some servers end a stream without `[DONE]`: nothing is missing then.
             complete = bool(self._choices) and all(choice.over for choice in self._choices.values())
@@ -233,6 +249,13 @@ class Flow:
         self._ended = True
         for choice in self._choices.values():
             choice.over = True
+        self._woken.set()
+
+    def _make_room(self) -> None:
+        """Lets the upstream be read on, unless too much waits. Where no check can change that, only more text can."""
+        if self._backlog() < BACKLOG or not any(choice.checks for choice in self._choices.values()):
+            self._ahead = 0
+            self._room.set()
 
     def _backlog(self) -> int:
         """Bytes that wait; what is held to its end has a bound of its own."""
@@ -246,8 +269,11 @@ class Flow:
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
             self._others.append(chunk)
+            self._woken.set()
             return
-        size = len(msgspec.json.encode(chunk)) // len(choices)
+        size = len(msgspec.json.encode(chunk))
+        self._ahead += size
+        size //= len(choices)
         rest = self._last = {key: value for key, value in chunk.items() if key != "choices"}
         for number, choice in enumerate(choices):
             if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
@@ -258,12 +284,16 @@ class Flow:
             spans = tuple([self._added(mine, place.lane, place.text) for place in places_of(choice.get("delta"))])
             # Usage belongs to the chunk, not to each of its choices.
             own = rest if number == len(choices) - 1 else _without_usage(rest)
-            mine.waiting.append(_Item(own, choice, spans, size))
+            item = _Item(own, choice, spans, size)
+            if not mine.waiting and mine.may_leave(item):
+                self._woken.set()
+            mine.waiting.append(item)
             mine.size += size
             if mine.size > MOST_HELD and self._held(mine):
                 raise UpstreamFailed(f"an answer of more than {MOST_HELD} bytes that has to be held until its end")
             if choice.get("finish_reason") is not None:
                 mine.over = True
+                self._woken.set()
 
     def _added(self, choice: _Choice, name: str, text: str) -> _Span:
         lane = choice.lanes.get(name)
@@ -271,8 +301,11 @@ class Flow:
             lane = choice.lanes[name] = Lane(_BUFFERED if _is_call(name) else self._streaming)
         start = len(lane.text)
         if text:
-            lane.add(text, self._clock())
+            now = self._clock()
+            lane.add(text, now)
             choice.done.discard(name)
+            if name not in choice.checks and lane.changes(self._planned, now):
+                self._woken.set()
         return _Span(name, start, len(lane.text))
 
     def _start_checks(self) -> float | None:
@@ -291,7 +324,9 @@ class Flow:
                 if due > now:
                     soonest.append(due)
                 elif choice.over or lane.unchecked:
-                    choice.checks[name] = asyncio.create_task(self._check(index, name, lane, last=choice.over))
+                    task = asyncio.create_task(self._check(index, name, lane, last=choice.over))
+                    task.add_done_callback(lambda _: self._woken.set())
+                    choice.checks[name] = task
                 else:
                     lane.ripened(now)
                     soonest.append(now)
@@ -308,8 +343,9 @@ class Flow:
             try:
                 # What is remembered owes nothing to what was read before.
                 session = None if whole else f"{self._session}:{index}:{name}"
+                # Patient: what waits is held, and a screen that is late is no reason to block what it has not read.
                 done = await self._moderator.moderate(
-                    [content], self._policy, cuts=True, remember=whole, session=session
+                    [content], self._policy, cuts=True, patient=True, remember=whole, session=session
                 )
                 break
             except Overloaded:
@@ -330,8 +366,8 @@ class Flow:
     def _finished(self, choice: _Choice, name: str, found: _Checked) -> None:
         lane, verdict, window = choice.lanes[name], found.verdict, found.window
         choice.found[name] = verdict
-        # A verdict on the whole says it all; of a text too long for one, every part counts.
-        if (found.last and window.start == 0) or verdict.action == "block" or window.end > WHOLE:
+        # A verdict on the whole says it all, but for what was cut out before; of a text too long for one, all parts do.
+        if (found.last and window.start == 0) or verdict.action == "block" or verdict.cuts or window.end > WHOLE:
             choice.verdicts.append(verdict)
         if verdict.action == "block":
             choice.block()
@@ -417,11 +453,11 @@ class Flow:
         texts = [choice.lanes[span.lane].leaving(span.start, span.end) for span in item.spans]
         for span, text in zip(item.spans, texts, strict=True):
             choice.lanes[span.lane].sent += len(text)
-        if any(place.text != text for place, text in zip(places_of(own.get("delta")), texts, strict=True)):
+        came = [choice.lanes[span.lane].text[span.start : span.end] for span in item.spans]
+        if item.cut or texts != came:
             own = copy.deepcopy(own)
             for place, text in zip(places_of(own["delta"]), texts, strict=True):
                 place.put(text)
-        came = [choice.lanes[span.lane].text[span.start : span.end] for span in item.spans]
         if own.get("logprobs") is not None and texts != came:
             # They spell out what was replaced.
             own = own | {"logprobs": None}
@@ -493,6 +529,6 @@ def _part(choice: _Choice, head: _Item) -> _Item | None:
     first = {"index": head.choice.get("index", 0), "delta": head.choice["delta"], "finish_reason": None}
     delta = {name: value for name, value in head.choice["delta"].items() if name != "role"}
     rest = [span._replace(start=cut) for span, cut in zip(head.spans, cuts, strict=True)]
-    choice.waiting[0] = head._replace(choice=head.choice | {"delta": delta}, spans=tuple(rest))
+    choice.waiting[0] = head._replace(choice=head.choice | {"delta": delta}, spans=tuple(rest), cut=True)
     parts = [span._replace(end=cut) for span, cut in zip(head.spans, cuts, strict=True)]
-    return _Item(_without_usage(head.chunk), first, tuple(parts), 0)
+    return _Item(_without_usage(head.chunk), first, tuple(parts), 0, cut=True)

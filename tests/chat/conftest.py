@@ -71,8 +71,8 @@ def streamed(screen: WordScreen, make_chat_policy: Callable[..., Policy]) -> Cal
         if isinstance(begun, Refused):
             return begun
         chunks = into if into is not None else []
-        async for chunk in chat.stream(begun, used, {}):
-            chunks.append(chunk)
+        async for leaving in chat.stream(begun, used, {}):
+            chunks += leaving
         return chunks
 
     return stream

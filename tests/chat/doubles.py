@@ -51,10 +51,13 @@ class WordScreen:
         self.texts += [material.normalised.text for material in materials]
         return [self._one(material.normalised.text) for material in materials]
 
+    def find(self, text: str) -> tuple[Hit, ...]:
+        """The addresses."""
+        return tuple([Hit("patterns", "email", *found.span()) for found in EMAIL.finditer(text)])
+
     def _one(self, text: str) -> Assessment:
         score = 0.99 if self._harm in text else 0.5 if self._doubt in text else 0.01
-        hits = [Hit("patterns", "email", *found.span()) for found in EMAIL.finditer(text)]
-        return Assessment({"hate": Score(score, "encoder"), "pii": Score(0.0, "encoder")}, tuple(hits))
+        return Assessment({"hate": Score(score, "encoder"), "pii": Score(0.0, "encoder")}, self.find(text))
 
 
 def a_moderator(screen: Any, judge: Judge | None = None) -> Moderator:

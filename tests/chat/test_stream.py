@@ -207,6 +207,15 @@ async def test_addresses_in_an_answer_are_replaced_however_they_are_cut(streamed
     assert json.loads(chunks[0]["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"]) == {"to": "[EMAIL_1]"}
 
 
+async def test_a_replacement_is_reported_though_the_whole_answer_needed_none(streamed, screen):
+    """What the client did not get is told, whatever the last check says."""
+    found = screen.find
+    screen.find = lambda text: found(text) if len(text) < 30 else ()
+    chunks = await streamed([*chunks_of(["Write to joe@x.org now. "])[:-1], 0.2, *chunks_of(["All the rest is well."])])
+    assert said(chunks) == "Write to [EMAIL_1] now. All the rest is well."
+    assert chunks[-1]["guard"]["output"].action == "redact"
+
+
 async def test_placeholders_are_put_back_however_they_are_cut(streamed, make_chat_policy):
     """The model never sees the address, the user does; what the answer adds is replaced under another number."""
     upstream = ScriptedUpstream(chunks_of(["Sent to [EM", "AIL", "_1", "], copy to b@z.org", "."]))
@@ -294,15 +303,15 @@ async def test_a_screen_that_stays_busy_ends_the_stream_with_an_error(streamed, 
 
 
 async def test_a_slow_reader_slows_the_upstream_down(screen, make_chat_policy):
-    """What is read on ahead is a chunk, not a stream."""
-    upstream = ScriptedUpstream([a_chunk("Word. ") for _ in range(1_000)])
+    """What is read on ahead is some kilobytes, not a stream."""
+    upstream = ScriptedUpstream([a_chunk("Word. ") for _ in range(5_000)])
     chat = GuardedChat(a_moderator(screen), Upstreams([upstream], {}))
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     policy = make_chat_policy(streaming={"mode": "through"})
     chunks = chat.stream(await chat.begin(body, messages_of(body), policy, {}), policy, {})
     await anext(chunks)
     await asyncio.sleep(0.05)
-    assert upstream.told < 10
+    assert upstream.told < 500
     before = time.monotonic()
     await chunks.aclose()
     assert upstream.closed == 1
