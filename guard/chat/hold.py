@@ -4,7 +4,8 @@ A *lane* is one growing text of one choice: its content, its reasoning, the argu
 
 - once everything up to the end of its sentence has passed a check that found nothing to doubt;
 - in the middle of such a sentence between words, once it has been held back as long as the policy allows; the last few
-  words wait for those that follow, so that a phrase is seen whole before its beginning leaves;
+  words wait for those that follow, so that a phrase is seen whole before its beginning leaves; an answer's first words
+  sooner, where they are as good as certainly harmless;
 - when more is held back than the policy allows, whatever it is, so long as nothing is blocked.
 
 Every check reads all that has not left and some of what has, so a phrase across a border is seen whole.
@@ -26,6 +27,14 @@ MOST_READ = 8_000
 """New characters that one check reads at most."""
 FIRST = 0.1
 """Share of the hold-back after which an answer's first words may leave: whoever waits for an answer waits for them."""
+STEADY = 0.3
+"""Share of the hold-back that lies between two checks once an answer has begun: sentences come often in lists and in
+code, and while there is something to read nobody sees how old the next sentence is."""
+SUSPICION = 0.4
+"""Share of the score at which a category blocks, from which on the middle of a sentence is not let go."""
+CALM = 0.04
+"""The same share, below which an answer's first words need not be held for long. The beginnings of harmless sentences
+lie below it, those of most harmful ones above from their fourth word on."""
 KEPT_WORDS = 4
 """Words at the end of a text, the unfinished one included, that wait for the next ones."""
 
@@ -69,7 +78,7 @@ class Lane:
         self._patience = self._longest if self._mode == "through" else self._first
         self._arrivals: deque[tuple[int, float]] = deque()
         self._edits: list[Edit] = []
-        self._clear = True
+        self._suspicion = 0.0
 
     def add(self, text: str, now: float) -> None:
         """More text."""
@@ -101,17 +110,25 @@ class Lane:
             return since
         if self._mode == "through":
             return since + self._patience
-        # Sentences come often in lists and in code: not each has a check of its own.
-        soonest = since + self._first
+        soonest = since + self._between
         if not self._clear or self._sentence(len(self.text)) > self.allowed:
             return soonest
         return max(self._arrived(self.allowed) + self._patience, soonest)
+
+    @property
+    def _clear(self) -> bool:
+        return self._suspicion < SUSPICION
+
+    @property
+    def _between(self) -> float:
+        """Seconds between the first unread character and its check, at least."""
+        return STEADY * self._longest if self.allowed else self._first
 
     def changes(self, planned: float | None, now: float) -> bool:
         """Whether what has just come may make something due before the time that was planned for."""
         if self._mode == "buffer":
             return False
-        soon = self._longest if self._mode == "through" else self._first
+        soon = self._longest if self._mode == "through" else self._between
         return planned is None or planned > now + soon or self.unchecked >= self._most // 2
 
     def window(self) -> Window:
@@ -126,15 +143,16 @@ class Lane:
         end = min(len(self.text), self.checked + MOST_READ)
         return Window(self._start, end, self.text[self._start : end])
 
-    def passed(self, upto: int, edits: Sequence[Edit], *, doubtful: bool, over: bool, now: float) -> None:
+    def passed(self, upto: int, edits: Sequence[Edit], *, suspicion: float, over: bool, now: float) -> None:
         """A check of the text up to `upto` found nothing to block; what has not left leaves with `edits`.
 
-        `over`: nothing comes after the text as it was checked.
+        `suspicion`: the greatest score as a share of that at which its category blocks. `over`: nothing comes after the
+        text as it was checked.
         """
         self.checked = max(self.checked, upto)
         for edit in edits:
             self._edit(edit)
-        self._clear = not doubtful
+        self._suspicion = suspicion
         if self._mode == "hold" and not over:
             self._let_go(upto, now)
         elif over:
@@ -178,7 +196,8 @@ class Lane:
     def _target(self, upto: int, now: float) -> int:
         """How much of what has passed up to `upto` may leave at `now`."""
         allowed = max(self.allowed, self._sentence(upto)) if self._clear else self.allowed
-        if self._clear and not self._more_is_due(upto, now) and now >= self._arrived(allowed) + self._patience:
+        patience = self._patience if self._suspicion < CALM else self._longest
+        if self._clear and not self._more_is_due(upto, now) and now >= self._arrived(allowed) + patience:
             word = self._word(upto)
             # The last words wait for what follows, unless nothing follows for so long.
             stalled = now >= self._arrived(upto - 1) + self._longest
@@ -213,7 +232,8 @@ class Lane:
 
     def _ripe_at(self) -> float | None:
         """When more of what has passed may leave; None where nothing would."""
-        times = (self._arrived(self.allowed) + self._patience, self._arrived(self.checked - 1) + self._longest)
+        first, last = self._arrived(self.allowed), self._arrived(self.checked - 1)
+        times = (first + self._patience, first + self._longest, last + self._longest)
         return next((when for when in times if self._target(self.checked, when) > self.allowed), None)
 
     def _without_last_words(self, place: int) -> int:

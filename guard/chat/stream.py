@@ -39,8 +39,6 @@ AHEAD = 16 * 1_024
 takes what it was sent."""
 MOST_HELD = 32 * 1_024 * 1_024
 """Bytes of the chunks of an answer that is held until its end."""
-SUSPICION = 0.4
-"""Share of a category's block threshold from which the middle of a sentence is not let go."""
 _RETRY_SECONDS = 0.05
 _BUFFERED = Streaming(mode="buffer")
 
@@ -376,7 +374,7 @@ class Flow:
             choice.done.add(name)
         edits = self._edits(name, lane, found)
         over = name in choice.done
-        lane.passed(window.end, edits, doubtful=self._doubtful(verdict), over=over, now=self._clock())
+        lane.passed(window.end, edits, suspicion=self._suspicion(verdict), over=over, now=self._clock())
 
     def _edits(self, name: str, lane: Lane, found: _Checked) -> list[Edit]:
         """What is replaced in a window: cuts of the policy, placeholders of the prompt."""
@@ -410,12 +408,13 @@ class Flow:
         changed: str = call["tool_calls"][0]["function"]["arguments"]  # type: ignore[index]
         return changed
 
-    def _doubtful(self, verdict: Verdict) -> bool:
-        return any(
-            verdict.categories[name].score >= SUSPICION * start
+    def _suspicion(self, verdict: Verdict) -> float:
+        shares = [
+            verdict.categories[name].score / max(start, 1e-6)
             for name, start in self._starts.items()
             if name in verdict.categories
-        )
+        ]
+        return max(shares, default=0.0)
 
     def _leaving(self) -> list[dict[str, Any]]:
         leaving = []

@@ -20,7 +20,7 @@ TEXTS = st.text(st.sampled_from("ab .!?\n1+e\u0301\u200d👍漢字ไ"), max_siz
 
 def checked(lane: Lane, now: float, *, doubtful: bool = False, over: bool = False) -> None:
     """A check that finds nothing to block."""
-    lane.passed(lane.window().end, (), doubtful=doubtful, over=over, now=now)
+    lane.passed(lane.window().end, (), suspicion=float(doubtful), over=over, now=now)
 
 
 @given(MODES, st.lists(st.tuples(TEXTS, st.sampled_from([0.0, 0.02, 0.6]), st.booleans())), st.booleans())
@@ -111,7 +111,7 @@ def test_the_first_words_wait_a_tenth_of_the_hold_back_and_later_ones_all_of_it(
 
 
 def test_a_sentence_that_has_ended_is_checked_soon():
-    """Before it is as old as the middle of one would have to be."""
+    """Before it is as old as the middle of one would have to be; a first one sooner than the next ones."""
     lane = Lane(Streaming(hold_back_ms=1_000))
     lane.add("Fine. ", 0.0)
     checked(lane, 0.1)
@@ -122,7 +122,18 @@ def test_a_sentence_that_has_ended_is_checked_soon():
     lane.add("that", 0.4)
     assert lane.due() == pytest.approx(1.2)
     lane.add(" is all. Or", 0.5)
-    assert lane.due() == pytest.approx(0.5)
+    assert lane.due() == pytest.approx(0.7)
+
+
+def test_first_words_that_are_not_plainly_harmless_wait_as_others_do():
+    """A sentence that begins with its harm shows in its first words, if faintly."""
+    lane = Lane(Streaming(hold_back_ms=1_000))
+    lane.add("one two three four five six", 0.0)
+    lane.passed(lane.window().end, (), suspicion=0.06, over=False, now=0.1)
+    assert lane.allowed == 0
+    assert lane.due() == pytest.approx(1.0)
+    lane.ripened(1.0)
+    assert lane.text[: lane.allowed] == "one two three four five "
 
 
 def test_words_that_nothing_follows_leave_after_the_hold_back():
@@ -161,7 +172,7 @@ def test_a_sentence_is_not_cut_where_its_end_has_come():
     lane.add("one two three four five six", 0.0)
     window = lane.window()
     lane.add(" seven. Eight", 0.5)
-    lane.passed(window.end, (), doubtful=False, over=False, now=9.0)
+    lane.passed(window.end, (), suspicion=0.0, over=False, now=9.0)
     assert lane.allowed == 0
     checked(lane, 9.0)
     assert lane.text[: lane.allowed] == "one two three four five six seven. "
@@ -195,9 +206,9 @@ def test_a_replacement_leaves_once_and_whole():
     lane.add("to ab cd ef gh ij kl", 0.0)
     edit = Edit(3, 11, lambda text: f"<{text}>")
     for _ in range(2):
-        lane.passed(6, [edit], doubtful=False, over=False, now=1.0)
+        lane.passed(6, [edit], suspicion=0.0, over=False, now=1.0)
         assert lane.allowed <= 3
-    lane.passed(20, [edit, Edit(3, 5, str.upper)], doubtful=False, over=True, now=1.0)
+    lane.passed(20, [edit, Edit(3, 5, str.upper)], suspicion=0.0, over=True, now=1.0)
     assert lane.leaving(0, 4) + lane.leaving(4, 7) + lane.leaving(7, 20) == "to <ab cd ef> gh ij kl"
 
 
@@ -208,5 +219,5 @@ def test_of_what_has_left_in_part_the_rest_is_still_replaced():
     checked(lane, 0.0)
     assert lane.allowed == 8
     lane.add("ef gh", 0.0)
-    lane.passed(13, [Edit(6, 10, lambda _: "*")], doubtful=False, over=True, now=0.0)
+    lane.passed(13, [Edit(6, 10, lambda _: "*")], suspicion=0.0, over=True, now=0.0)
     assert lane.leaving(8, 13) == "* gh"
