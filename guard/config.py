@@ -13,6 +13,7 @@ from msgspec import Meta
 from guard.errors import ConfigError
 
 __all__ = [
+    "AccessSettings",
     "CacheSettings",
     "JudgeSettings",
     "Limits",
@@ -63,6 +64,15 @@ class Limits(_Settings, frozen=True):
                 f"GUARD_MAX_WAITING_TEXTS: {self.max_waiting_texts} is below GUARD_MAX_TEXTS ({self.max_texts}): "
                 "no full request could pass"
             )
+
+
+class AccessSettings(_Settings, frozen=True):
+    """Who is let in."""
+
+    keys: Path | None = None
+    """File of the API keys (`guard keys`); nobody is asked for one when absent."""
+    without_keys: bool = False
+    """Whether to listen on an address that is not the loopback's though nobody is asked for a key."""
 
 
 class CacheSettings(_Settings, frozen=True):
@@ -133,6 +143,7 @@ class Settings(_Settings, frozen=True):
 
     server: ServerSettings = ServerSettings()
     limits: Limits = Limits()
+    access: AccessSettings = AccessSettings()
     cache: CacheSettings = CacheSettings()
     judge: JudgeSettings = JudgeSettings()
     upstream: UpstreamSettings = UpstreamSettings()
@@ -141,7 +152,7 @@ class Settings(_Settings, frozen=True):
     default_policy: str = "default"
     """Policy of requests that name none."""
     reload_seconds: Annotated[float, Meta(ge=0.05)] = 1.0
-    """How often the policy folder is looked at for changes."""
+    """How often the policy folder, and the file of keys, are looked at for changes."""
     encoder_threads: Annotated[int, Meta(ge=0)] = 0
     """Texts that are scored at the same time; 0: one per CPU."""
     static_tier: bool = False
@@ -164,6 +175,7 @@ class _Variable(msgspec.Struct, frozen=True):
 _GROUPS: dict[str, type[_Settings]] = {
     "server": ServerSettings,
     "limits": Limits,
+    "access": AccessSettings,
     "cache": CacheSettings,
     "judge": JudgeSettings,
     "upstream": UpstreamSettings,
@@ -174,7 +186,15 @@ _NAMES = {
     ("judge", "local"): "GUARD_JUDGE",
     ("upstream", "file"): "GUARD_UPSTREAMS",
 }
-_PREFIXES = {"server": "", "limits": "", "cache": "CACHE_", "judge": "JUDGE_", "upstream": "UPSTREAM_", "": ""}
+_PREFIXES = {
+    "server": "",
+    "limits": "",
+    "access": "",
+    "cache": "CACHE_",
+    "judge": "JUDGE_",
+    "upstream": "UPSTREAM_",
+    "": "",
+}
 
 
 def variables() -> dict[str, _Variable]:

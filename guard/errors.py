@@ -14,6 +14,9 @@
     ├── UpstreamFailed       a chat's upstream cannot be reached, is too slow, or says what is no answer
     ├── UpstreamRefused      a chat's upstream does not want the request; carries its own answer
     ├── Overloaded           a queue is full; the client should come back later
+    ├── Unauthenticated      no API key, or one that is not valid
+    ├── Forbidden            the API key's rights do not reach that far
+    ├── RateLimited          the API key has used what it may use; says when there is more
     └── DatasetError         a file given to a command cannot be read or written
 
 Messages name the thing, the place and the remedy, and never the moderated text.
@@ -24,6 +27,7 @@ from typing import NamedTuple
 __all__ = [
     "ConfigError",
     "DatasetError",
+    "Forbidden",
     "GuardError",
     "InvalidContent",
     "InvalidPolicy",
@@ -35,7 +39,9 @@ __all__ = [
     "Overloaded",
     "PolicyNotFound",
     "Problem",
+    "RateLimited",
     "ScreenFailed",
+    "Unauthenticated",
     "UpstreamFailed",
     "UpstreamRefused",
 ]
@@ -110,6 +116,28 @@ class JudgeFailed(GuardError):
 
 class NoJudge(JudgeFailed):
     """Only a judge can do what was asked, and none is configured."""
+
+
+class Unauthenticated(GuardError):
+    """A request without an API key, or with one that is not valid."""
+
+
+class Forbidden(GuardError):
+    """An API key whose rights do not reach as far as its request."""
+
+
+class RateLimited(GuardError):
+    """An API key has used what it may use in a minute.
+
+    `unit` is `requests` or `characters`, `limit` what the key has of it. `retry_after` is in seconds; None where
+    waiting does not help, since one request asks for more than all.
+    """
+
+    def __init__(self, message: str, *, unit: str, limit: int, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.unit = unit
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class Overloaded(GuardError):

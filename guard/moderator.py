@@ -77,6 +77,7 @@ class Moderator:
         cuts: bool = False,
         remember: bool = True,
         session: str | None = None,
+        tenant: str = "",
     ) -> Moderation:
         """One verdict per content.
 
@@ -85,7 +86,7 @@ class Moderator:
         `deadline_ms` holds; `cuts` adds the places that redaction leaves out. Without `remember` the cache is neither
         asked nor told: for a text that is still being written. `session` names a text that comes again while it grows,
         for the judge alone to go on where it was (`Inquiry.session`): it is part of no cache key, and only of use with
-        one content.
+        one content. `tenant`: whose texts these are; nothing that is remembered of them is used for another's.
 
         Raises:
             ValueError: a session of several contents.
@@ -100,13 +101,15 @@ class Moderator:
         materials = await _materials(contents)
         asked = only if self.judge is not None else None
         keys = [
-            self._keyer.key(content, material.normalised, policy.assessment_fingerprint, asked)
+            self._keyer.key(content, material.normalised, policy.assessment_fingerprint, asked, tenant)
             for content, material in zip(contents, materials, strict=True)
         ]
         known = await self._cache.get_many(keys) if remember else [None] * len(keys)
         missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
         fresh = (
-            await self._assess(missing, policy, only, patient=patient, remember=remember, session=session)
+            await self._assess(
+                missing, policy, only, patient=patient, remember=remember, session=session, tenant=tenant
+            )
             if missing
             else {}
         )
@@ -159,13 +162,16 @@ class Moderator:
         patient: bool,
         remember: bool,
         session: str | None,
+        tenant: str,
     ) -> dict[bytes, Assessment]:
         """Screens and judges what the cache does not know; identical texts of a call once."""
         deadline = None if patient else time.monotonic() + policy.spec.deadline_ms / 1e3
         materials = list(missing.values())
         assessments = await self._screened(materials, policy, deadline)
         if self.judge is not None:
-            assessments = await self._judged(self.judge, materials, assessments, policy, only, deadline, session)
+            assessments = await self._judged(
+                self.judge, materials, assessments, policy, only, deadline, session, tenant
+            )
         fresh = dict(zip(missing, assessments, strict=True))
         if remember:
             await self._cache.set_many({key: a for key, a in fresh.items() if not a.failures})
@@ -190,13 +196,14 @@ class Moderator:
         only: frozenset[str] | None,
         deadline: float | None,
         session: str | None,
+        tenant: str,
     ) -> list[Assessment]:
         """The assessments with the judge's probabilities in place of doubtful scores."""
         inquiries: dict[int, Inquiry] = {}
         for index, (material, assessment) in enumerate(zip(materials, assessments, strict=True)):
             categories = _doubtful(assessment, policy, material.content, only)
             if categories:
-                inquiries[index] = asking(policy, _as_read(material), categories, session)
+                inquiries[index] = asking(policy, _as_read(material), categories, session, tenant)
         if not inquiries:
             return assessments
         try:

@@ -14,6 +14,9 @@ import msgspec
 import yaml
 from prometheus_client import CollectorRegistry
 
+from guard.access import Gate, KeyBook
+from guard.access.rates import Limiter
+from guard.access.shared import RedisBuckets
 from guard.cache import VerdictCache
 from guard.cache.memory import MemoryCache
 from guard.cache.redis import RedisCache
@@ -25,12 +28,16 @@ from guard.judge import Judge
 from guard.judge.rendering import WRAPPINGS
 from guard.moderator import Moderator
 from guard.policy import BookStatus, PatternNames, Policy, PolicyBook
+from guard.redis_client import connecting
 from guard.screen.encoder import Encoder
 from guard.screen.patterns import CATALOGUE, check_regex
 from guard.screen.standard import StandardScreen
-from guard.telemetry import Listener, Listeners, LogListener, PoliciesChanged, PrometheusListener
+from guard.telemetry import KeysChanged, Listener, Listeners, LogListener, PoliciesChanged, PrometheusListener
 
 __all__ = ["Service", "build", "pattern_names"]
+
+_RATE_SECONDS = 0.05
+"""How long a request may wait for the rates that replicas share."""
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -40,6 +47,7 @@ class Service(msgspec.Struct, frozen=True):
     book: PolicyBook
     moderator: Moderator
     chat: GuardedChat
+    gate: Gate
     listener: Listener
     registry: CollectorRegistry
 
@@ -92,7 +100,23 @@ def build(settings: Settings) -> Service:
         # Nobody else answers, and a model that can is here already.
         upstreams = Upstreams([own], {})
     chat = GuardedChat(moderator, upstreams)
-    return Service(settings, book, moderator, chat, listener, registry)
+    return Service(settings, book, moderator, chat, _gate(settings, listener), listener, registry)
+
+
+def _gate(settings: Settings, listener: Listener) -> Gate:
+    """Who is let in; the rates are shared where the verdicts are.
+
+    Raises:
+        ConfigError: the file of keys is missing or wrong.
+    """
+    file = settings.access.keys
+    keys = None
+    if file is not None:
+        keys = KeyBook(file, on_status=lambda status: listener.on_event(KeysChanged(status.usable, status.problem)))
+        listener.on_event(KeysChanged(keys.status.usable))
+    url = settings.cache.redis_url
+    shared = RedisBuckets(connecting(url, timeout=_RATE_SECONDS, connections=4)) if url and keys is not None else None
+    return Gate(keys, Limiter(shared), listener)
 
 
 def _cache(settings: Settings, listener: Listener) -> VerdictCache:

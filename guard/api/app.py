@@ -37,13 +37,18 @@ def create_app(service: Service) -> Observed:
 
 @contextlib.asynccontextmanager
 async def _watching(app: Litestar) -> AsyncIterator[None]:
-    """Watches the policy folder while the application runs."""
+    """Watches the policy folder and the file of keys while the application runs."""
     service: Service = app.state.service
-    watcher = asyncio.create_task(service.book.watch(every=service.settings.reload_seconds))
+    every = service.settings.reload_seconds
+    watchers = [asyncio.create_task(service.book.watch(every=every))]
+    if service.gate.keys is not None:
+        watchers.append(asyncio.create_task(service.gate.keys.watch(every=every)))
     try:
         yield
     finally:
-        watcher.cancel()
-        await asyncio.gather(watcher, return_exceptions=True)
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        await service.gate.close()
         await service.chat.close()
         await service.moderator.close()

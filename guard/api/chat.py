@@ -16,6 +16,8 @@ from litestar import Request, Response, Router, asgi, get
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import Message, Receive, Scope, Send
 
+from guard.access import Caller
+from guard.api.access import admitted, caller_of
 from guard.api.blocks import blocked_answer, refused_answer, refused_chunks
 from guard.api.body import answer, decoded, read
 from guard.api.chat_options import guard_field, options_of
@@ -47,7 +49,7 @@ _DESCRIPTION = described(
     ChatAnswer,
     body=ChatRequest,
     text="The answer, or with `stream` its chunks as server-sent events; what the rails found is in `guard`",
-    errors=(400, 404, 413, 502, 503, 504),
+    errors=(400, 401, 403, 404, 413, 429, 502, 503, 504),
     error=ErrorBody,
 )(
     operation_id="Chat",
@@ -78,10 +80,16 @@ def router(service: Service) -> Router:
     @get("/v1/models", include_in_schema=False)
     async def models(request: Request[Any, Any, Any]) -> Response[bytes]:
         """The upstreams' models."""
+        caller_of(request.scope, service.gate)
         upstreams = service.chat.upstreams
         if not upstreams:
             raise NoUpstream(_NO_UPSTREAM)
-        return answer({"object": "list", "data": await upstreams.models(_given(request.headers))})
+        return answer(
+            {
+                "object": "list",
+                "data": await upstreams.models(_given(request.headers, keyed=service.gate.keys is not None)),
+            }
+        )
 
     return Router("", route_handlers=[openais, azures, models], exception_handlers=OPENAI_EXCEPTION_HANDLERS)
 
@@ -97,6 +105,7 @@ class _Chat:
         """`deployment`: the model, where Azure's address names one."""
         if scope["method"] != "POST":  # type: ignore[typeddict-item]
             raise MethodNotAllowedException(headers={"Allow": "POST"})
+        caller = caller_of(scope, self._service.gate)
         body = await read(scope, receive, self._limits.max_body_bytes)
         started = False
 
@@ -105,7 +114,7 @@ class _Chat:
             started = True
             await send(message)
 
-        work = asyncio.create_task(self._respond(scope, body, told, deployment))
+        work = asyncio.create_task(self._respond(scope, body, told, deployment, caller))
         gone = asyncio.create_task(_gone(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -119,19 +128,23 @@ class _Chat:
         elif not started:
             raise ClientGone("the client left before its answer began")
 
-    async def _respond(self, scope: Scope, body: bytes, send: Send, deployment: str | None) -> None:
+    async def _respond(self, scope: Scope, body: bytes, send: Send, deployment: str | None, caller: Caller) -> None:
         service, guarded = self._service, self._service.chat
         asked = decoded(body, _DECODER)
         if deployment is not None:
             asked["model"] = deployment
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         ours = guard_field(asked)
-        policy = service.book[ours.policy or headers.get("x-guard-policy") or service.settings.default_policy]
-        options = options_of(asked, ours, policy, style="azure" if deployment is not None else None)
+        named = ours.policy or headers.get("x-guard-policy")
+        policy = service.book[service.gate.policy(caller, named, service.settings.default_policy)]
+        style = "azure" if deployment is not None else caller.block_style
+        options = options_of(asked, ours, policy, style=style, tenant=caller.tenant)
         messages = _checked(asked, self._limits)
         if not guarded.upstreams:
             raise NoUpstream(_NO_UPSTREAM)
-        given = _given(headers)
+        characters = sum([len(piece.text) for message in messages for piece in message.pieces])
+        await admitted(service.gate, caller, characters)
+        given = _given(headers, keyed=service.gate.keys is not None)
         begun = await guarded.begin(asked, messages, policy, given, options)
         if isinstance(begun, Refused):
             await _refuse(send, begun, policy, asked, options)
@@ -142,9 +155,14 @@ class _Chat:
             await _whole(send, await guarded.answer(begun, policy, given), begun, policy)
 
 
-def _given(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers that an upstream may need: who the client is."""
+def _given(headers: Mapping[str, str], *, keyed: bool) -> dict[str, str]:
+    """The headers that an upstream may need: who the client is. Where Guard asks for keys, they are nobody else's
+    business: what is the upstream's then comes under a name of its own."""
     given = {name: headers[name] for name in _HEADERS if name in headers}
+    if keyed:
+        own = headers.get("x-upstream-authorization")
+        given.pop("authorization", None)
+        return given if own is None else given | {"authorization": own}
     if "api-key" in headers:
         # Azure's name for it.
         given.setdefault("authorization", f"Bearer {headers['api-key']}")

@@ -78,8 +78,10 @@ def guard_field(body: dict[str, Any]) -> GuardField:
     return _taken(body, "guard", GuardField | None) or GuardField()
 
 
-def options_of(body: dict[str, Any], ours: GuardField, policy: Policy, *, style: BlockStyle | None = None) -> Options:
-    """The request's options; what says them is taken out of the body. `style`: how a block looks on the route.
+def options_of(
+    body: dict[str, Any], ours: GuardField, policy: Policy, *, style: BlockStyle | None, tenant: str
+) -> Options:
+    """The request's options; what says them is taken out of the body. `style`: how a block looks where nothing asks.
 
     Raises:
         SchemaMismatch: something is in another form.
@@ -97,6 +99,7 @@ def options_of(body: dict[str, Any], ours: GuardField, policy: Policy, *, style:
         moderation=moderation.model if moderation is not None else None,
         guardrails=tuple(guardrails),
         safe_prompt=_taken(body, "safe_prompt", bool | None) or False,
+        tenant=tenant,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from litestar import Request, Response, Router, post
 from msgspec import Meta
 
+from guard.api.access import admitted, caller_of
 from guard.api.body import answer, decoded
 from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody
 from guard.api.openapi import described
@@ -193,7 +194,7 @@ def router(service: Service) -> Router:
             DecisionResponse,
             body=DecisionRequest,
             text="One answer per question",
-            errors=(400, 413, 503),
+            errors=(400, 401, 403, 413, 429, 503),
             error=ErrorBody,
         ),
         summary="Typed questions about a text, answered with probabilities",
@@ -201,15 +202,19 @@ def router(service: Service) -> Router:
     )
     async def decide(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Asks the judge; nothing is generated, and nothing is parsed."""
+        caller = caller_of(request.scope, service.gate)
         asked = decoded(await request.body(), _DECODER)
+        content = _content(asked, limits)
         inquiry = Inquiry(
-            _content(asked, limits),
+            content,
             tuple([_question(question, number) for number, question in enumerate(asked.questions)]),
             show_prompt=asked.return_prompt_token_ids,
+            tenant=caller.tenant,
         )
         if judge is None:
             raise NoJudge(_NO_JUDGE)
-        policy = service.book[service.settings.default_policy]
+        policy = service.book[service.gate.policy(caller, None, service.settings.default_policy)]
+        await admitted(service.gate, caller, len(content.text))
         (told,) = await judge.answer([inquiry], deadline=time.monotonic() + policy.spec.deadline_ms / 1e3)
         return answer(_response(judge.name, asked, told))
 

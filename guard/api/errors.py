@@ -9,12 +9,15 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from guard.errors import (
+    Forbidden,
     GuardError,
     InvalidContent,
     InvalidPolicy,
     LimitExceeded,
     Overloaded,
     PolicyNotFound,
+    RateLimited,
+    Unauthenticated,
 )
 from guard.telemetry import REQUEST_ID
 
@@ -103,6 +106,14 @@ def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
         case InvalidPolicy(problems=problems):
             errors = tuple([Detail(p.path, f"line {p.line}: {p.message}") for p in problems])
             problem = _problem("invalid-policy", "The policy has mistakes", 422, said, errors=errors)
+        case Unauthenticated():
+            problem = _problem("unauthenticated", "An API key is needed", 401, said)
+            headers = {"WWW-Authenticate": "Bearer"}
+        case Forbidden():
+            problem = _problem("forbidden", "The API key's rights do not reach that far", 403, said)
+        case RateLimited(limit=limit, retry_after=wait):
+            problem = _problem("rate-limited", "Too much for this API key", 429, said, limit="rate", allowed=limit)
+            headers = {"Retry-After": str(wait)} if wait is not None else {}
         case Overloaded(retry_after=retry_after):
             problem = _problem("overloaded", "Too busy right now", 503, f"{said}; try again later")
             headers = {"Retry-After": str(retry_after)}

@@ -12,6 +12,8 @@ from litestar import Router, asgi
 from litestar.exceptions import MethodNotAllowedException
 from litestar.types import Receive, Scope, Send
 
+from guard.access import Caller
+from guard.api.access import admitted, caller_of
 from guard.api.body import decoded, read
 from guard.api.openapi import describe_path, described
 from guard.api.schemas import ModerateRequest, ModerateResponse, PolicyName, Usage, contents_of, models_of
@@ -28,7 +30,7 @@ _DESCRIPTION = described(
     ModerateResponse,
     body=ModerateRequest,
     text="One result per text, in order",
-    errors=(400, 404, 413, 422, 503),
+    errors=(400, 401, 403, 404, 413, 422, 429, 503),
 )(
     operation_id="Moderate",
     summary="Moderate a text, several texts, or the last turn of a conversation",
@@ -43,14 +45,17 @@ def router(service: Service) -> Router:
     limits = service.settings.limits
     describe_path("/moderate", post=_DESCRIPTION)
 
-    async def answered(body: bytes) -> bytes:
+    async def answered(body: bytes, caller: Caller) -> bytes:
         asked = decoded(body, _DECODER)
-        policy = service.book[asked.policy if asked.policy is not None else service.settings.default_policy]
+        policy = service.book[service.gate.policy(caller, asked.policy, service.settings.default_policy)]
         contents = contents_of(asked, limits)
         if asked.store:
             raise InvalidContent("this version keeps no texts: send `store: false`, or leave it out", path="$.store")
         only = frozenset(asked.categories) if asked.categories is not None else None
-        done = await service.moderator.moderate(contents, policy, only=only, explained=asked.explain)
+        await admitted(service.gate, caller, sum([len(content.text) for content in contents]))
+        done = await service.moderator.moderate(
+            contents, policy, only=only, explained=asked.explain, tenant=caller.tenant
+        )
         answer = ModerateResponse(
             id=f"mod_{secrets.token_hex(12)}",
             policy=PolicyName(policy.name, policy.fingerprint),
@@ -64,7 +69,8 @@ def router(service: Service) -> Router:
     async def moderate(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":  # type: ignore[typeddict-item]
             raise MethodNotAllowedException(headers={"Allow": "POST"})
-        answer = await answered(await read(scope, receive, limits.max_body_bytes))
+        caller = caller_of(scope, service.gate)
+        answer = await answered(await read(scope, receive, limits.max_body_bytes), caller)
         length = (b"content-length", str(len(answer)).encode())
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length]})
         await send({"type": "http.response.body", "body": answer, "more_body": False})

@@ -11,6 +11,7 @@ import time
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from guard.api.access import RESPONSE_HEADERS
 from guard.telemetry import REQUEST_ID, Listener, RequestDone
 
 __all__ = ["Observed"]
@@ -37,15 +38,17 @@ class Observed:
         header = (b"x-request-id", request_id)
         shown = request_id.decode()
         status = 500
+        more: list[tuple[bytes, bytes]] = []
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], header]
+                message["headers"] = [*message["headers"], header, *more]
             await send(message)
 
         token = REQUEST_ID.set(shown)
+        headers_token = RESPONSE_HEADERS.set(more)
         try:
             await self._app(scope, receive, send_with_id)
         finally:
@@ -53,6 +56,7 @@ class Observed:
             seconds = time.perf_counter() - started
             self._listener.on_event(RequestDone(str(route), scope["method"], status, seconds))
             REQUEST_ID.reset(token)
+            RESPONSE_HEADERS.reset(headers_token)
 
 
 def _request_id(scope: HTTPScope) -> bytes:

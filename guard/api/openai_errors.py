@@ -8,6 +8,7 @@ from litestar.exceptions import HTTPException
 
 from guard.api.errors import ClientGone, MalformedBody, SchemaMismatch, log_unexpected
 from guard.errors import (
+    Forbidden,
     GuardError,
     InvalidContent,
     JudgeFailed,
@@ -16,6 +17,8 @@ from guard.errors import (
     NoUpstream,
     Overloaded,
     PolicyNotFound,
+    RateLimited,
+    Unauthenticated,
     UpstreamFailed,
     UpstreamRefused,
 )
@@ -67,6 +70,14 @@ def _told(exc: Exception) -> _Answer:
             headers = {"Retry-After": retry_after} if retry_after else None
             # Neither a success nor a redirection: there is no answer.
             return _Answer(status if status >= 400 else 502, OpenAIError(said, kind, code="upstream_refused"), headers)
+        case Unauthenticated():
+            error = OpenAIError(said, "authentication_error", code="invalid_api_key")
+            return _Answer(401, error, {"WWW-Authenticate": "Bearer"})
+        case Forbidden():
+            return _Answer(403, OpenAIError(said, "permission_error", code="forbidden"))
+        case RateLimited(unit=unit, retry_after=wait):
+            wait_for = {"Retry-After": str(wait)} if wait is not None else None
+            return _Answer(429, OpenAIError(said, unit, code="rate_limit_exceeded"), wait_for)
         case PolicyNotFound():
             return _Answer(404, OpenAIError(said, "invalid_request_error", "guard.policy", "policy_not_found"))
         case JudgeFailed():

@@ -29,9 +29,12 @@ __all__ = ["config", "describe_path", "described"]
 _REF = "#/components/schemas/{name}"
 _ERRORS = {
     400: "The body is no JSON",
+    401: "No API key, or one that is not valid",
+    403: "The API key's rights do not reach that far",
     404: "No such policy",
     413: "The body is too large",
     422: "The body has another shape, exceeds a limit, or cannot be moderated",
+    429: "The API key has used what it may use in a minute: come back after the seconds of `Retry-After`",
     502: "The upstream cannot be reached, or what it says is no answer",
     503: "Too busy: come back after the seconds of `Retry-After`; or what is needed is not there",
     504: "The upstream said nothing for too long",

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, Router, get, post
 
+from guard.api.access import admitted, caller_of
 from guard.api.body import answer, decoded
 from guard.api.openapi import described
 from guard.api.schemas import PolicyPage, PolicySummary, PolicyValidation, ValidationProblem
@@ -42,41 +43,47 @@ def router(service: Service) -> Router:
 
     @get(
         "/policies",
-        operation_class=described(PolicyPage, text="The loaded policies"),
+        operation_class=described(PolicyPage, text="The loaded policies", errors=(401,)),
         summary="List the loaded policies",
         tags=["policies"],
     )
     async def list_policies(request: Request[Any, Any, Any]) -> Response[bytes]:
         """The loaded policies with their fingerprints."""
-        page = PolicyPage(tuple([_summary(policy) for policy in service.book]), service.settings.default_policy)
+        caller = caller_of(request.scope, service.gate)
+        mine = [policy for policy in service.book if not caller.policies or policy.name in caller.policies]
+        default = caller.policy(None, service.settings.default_policy)
+        page = PolicyPage(tuple([_summary(policy) for policy in mine]), default)
         return answer(page)
 
     @get(
         "/policies/{name:str}",
-        operation_class=described(PolicyView, text="The policy, `extends` resolved", errors=(404,)),
+        operation_class=described(PolicyView, text="The policy, `extends` resolved", errors=(401, 403, 404)),
         summary="Show one policy in full",
         tags=["policies"],
     )
     async def show_policy(request: Request[Any, Any, Any]) -> Response[bytes]:
         """One policy, with everything that it inherits."""
-        policy = service.book[request.path_params["name"]]
+        caller = caller_of(request.scope, service.gate)
+        policy = service.book[service.gate.policy(caller, request.path_params["name"], "")]
         return answer(PolicyView(policy.name, policy.fingerprint, policy.spec))
 
     @post(
         "/policies/validate",
         status_code=200,
         operation_class=described(
-            PolicyValidation, body=PolicyText, text="Every mistake, or none", errors=(400, 413, 422)
+            PolicyValidation, body=PolicyText, text="Every mistake, or none", errors=(400, 401, 413, 422, 429)
         ),
         summary="Check a policy text without loading it",
         tags=["policies"],
     )
     async def validate_policy(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Checks a policy text as the loader would; it may extend a loaded policy."""
+        caller = caller_of(request.scope, service.gate)
         text = decoded(await request.body(), _DECODER)
         if len(text.yaml) > MAX_POLICY:
             message = f"{len(text.yaml)} characters; a policy may have {MAX_POLICY} (max_policy)"
             raise LimitExceeded(message, limit="max_policy", allowed=MAX_POLICY, path="$.yaml")
+        await admitted(service.gate, caller, len(text.yaml))
         try:
             # One at a time and beside the loop: a policy with thousands of expressions takes a second.
             async with one_at_a_time:

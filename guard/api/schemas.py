@@ -170,7 +170,7 @@ class Readiness(msgspec.Struct, frozen=True):
     """Whether requests should be sent here, and what is not as it should be.
 
     `policies_rejected` lists the mistakes of a policy folder that is kept out; the policies before
-    it stay in use.
+    it stay in use. `keys_rejected` says what is wrong with a file of keys that is kept out; null where none is.
     """
 
     status: str
@@ -178,6 +178,7 @@ class Readiness(msgspec.Struct, frozen=True):
     policies_loaded_at: float
     policies_rejected: tuple[str, ...]
     models: Models
+    keys_rejected: str | None = None
 
 
 def contents_of(request: ModerateRequest, limits: Limits) -> list[Content]:

@@ -15,7 +15,7 @@ from guard.verdict import Assessment
 
 __all__ = ["CacheKeyer", "VerdictCache"]
 
-FORMAT = 1
+FORMAT = 2
 """Raise it whenever an assessment's meaning or encoding changes: old entries become misses."""
 
 
@@ -44,11 +44,18 @@ class CacheKeyer:
         self._seed = blake2b(key=blake2b(secret).digest(), digest_size=32, person=b"guard-verdict")
         self._seed.update(_packed([str(FORMAT), screen, judge]))
 
-    def key(self, content: Content, normalised: Normalised, policy: str, only: frozenset[str] | None = None) -> bytes:
-        """The key of one text under the policy with this assessment fingerprint."""
+    def key(
+        self,
+        content: Content,
+        normalised: Normalised,
+        policy: str,
+        only: frozenset[str] | None = None,
+        tenant: str = "",
+    ) -> bytes:
+        """The key of one text of a tenant's under the policy with this assessment fingerprint."""
         asked = "*" if only is None else ",".join(sorted(only))
         counts = f"{len(content.context)} {len(normalised.views)}"
-        parts = [policy, content.rail.value, content.role, normalised.text, asked, counts]
+        parts = [tenant, policy, content.rail.value, content.role, normalised.text, asked, counts]
         parts += [part for turn in content.context for part in (turn.role, turn.text)]
         parts += [part for view in normalised.views for part in (view.kind, view.text)]
         state = self._seed.copy()

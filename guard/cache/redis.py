@@ -13,9 +13,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
 from typing import Generic, Literal, TypeVar
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -24,7 +21,7 @@ from guard.breaker import Breaker
 from guard.cache import FORMAT
 from guard.cache.codec import decode, encode
 from guard.cache.memory import MemoryCache
-from guard.errors import ConfigError
+from guard.redis_client import connecting
 from guard.telemetry import CacheFailed, CacheStateChanged, Listener
 from guard.verdict import Assessment
 
@@ -35,7 +32,6 @@ _NEAR_SECONDS = 5.0
 _TTL_JITTER = 0.1
 _READS_IN_FLIGHT = 3
 _WRITES_IN_FLIGHT = 1
-_CONNECT_SECONDS = 0.5
 _CLOSE_SECONDS = 0.5
 _MAX_KEYS = 512
 """Keys of one operation, where a single request does not bring more."""
@@ -67,7 +63,7 @@ class RedisCache:
         timeout: float = 0.05,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = _client(url, timeout)
+        self._client = connecting(url, timeout=timeout, connections=_READS_IN_FLIGHT + _WRITES_IN_FLIGHT)
         self._ttl = ttl
         self._timeout = timeout
         self._near = MemoryCache(entries=entries, ttl=min(ttl, _NEAR_SECONDS), clock=clock)
@@ -256,20 +252,3 @@ def _described(exc: Exception) -> str:
     """The error; of an answer only its kind, for Redis may repeat keys and values of the command."""
     name = type(exc).__name__
     return f"{name}: {exc}" if isinstance(exc, (RedisConnectionError, RedisTimeoutError, OSError)) else name
-
-
-def _client(url: str, timeout: float) -> Redis:
-    """A client that connects when first used; it never tries twice, for the breaker decides on that."""
-    try:
-        return Redis.from_url(
-            url,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=timeout,
-            socket_connect_timeout=_CONNECT_SECONDS,
-            max_connections=_READS_IN_FLIGHT + _WRITES_IN_FLIGHT,
-        )
-    except ValueError as exc:
-        raise ConfigError(
-            "GUARD_REDIS_URL is not the address of a Redis; write redis://host:6379/0, rediss:// or unix://"
-        ) from exc

@@ -59,6 +59,7 @@ class Options(msgspec.Struct, frozen=True):
         moderation: what OpenAI's `moderation` parameter gave as `model`, where the answer shall have its results.
         guardrails: what blocks besides the policy.
         safe_prompt: whether Mistral's safe prompt is put before the chat.
+        tenant: whose request it is.
     """
 
     style: BlockStyle | None = None
@@ -66,6 +67,7 @@ class Options(msgspec.Struct, frozen=True):
     moderation: str | None = None
     guardrails: tuple[Guardrail, ...] = ()
     safe_prompt: bool = False
+    tenant: str = ""
 
     def applied(self, verdict: Verdict, rail: Rail) -> Verdict:
         """A verdict under all demands."""

@@ -189,7 +189,7 @@ class GuardedChat:
     async def _verdicts(self, contents: Sequence[Content], policy: Policy, options: Options) -> tuple[Verdict, ...]:
         if not contents:
             return ()
-        found = await self._moderator.moderate(contents, policy, cuts=True)
+        found = await self._moderator.moderate(contents, policy, cuts=True, tenant=options.tenant)
         rails = [content.rail for content in contents]
         return tuple([options.applied(verdict, rail) for verdict, rail in zip(found.verdicts, rails, strict=True)])
 

@@ -343,7 +343,13 @@ class Flow:
                 session = None if whole else f"{self._session}:{index}:{name}"
                 # Patient: what waits is held, and a screen that is late is no reason to block what it has not read.
                 done = await self._moderator.moderate(
-                    [content], self._policy, cuts=True, patient=True, remember=whole, session=session
+                    [content],
+                    self._policy,
+                    cuts=True,
+                    patient=True,
+                    remember=whole,
+                    session=session,
+                    tenant=self._options.tenant,
                 )
                 break
             except Overloaded:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import ipaddress
 import signal
 import time
 from pathlib import Path
@@ -10,8 +11,29 @@ from pathlib import Path
 import rich_click as click
 
 from guard.cli import policies_option
+from guard.config import Settings
+from guard.errors import ConfigError
 
 __all__ = ["command"]
+
+
+def check_open(settings: Settings) -> None:
+    """Raises ConfigError where strangers could use the service without a key and nobody has said that they may."""
+    host, access = settings.server.host, settings.access
+    if access.keys is not None or access.without_keys or _is_loopback(host):
+        return
+    raise ConfigError(
+        f"on {host} everybody who reaches this machine could use Guard, for nobody is asked for a key.\n"
+        "Make keys (`guard keys create NAME`, then GUARD_KEYS=keys.yaml), listen on 127.0.0.1, or, where something "
+        "else keeps strangers out, set GUARD_WITHOUT_KEYS=true"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @click.command("serve")
@@ -46,6 +68,7 @@ def command(
         host=host, port=port, policies=policies, judge=judge, log_format=log_format, log_level=log_level
     )
     server_settings = settings.server
+    check_open(settings)
     configure_logging(level=server_settings.log_level, form=server_settings.log_format)
     service = build(settings)
     config = uvicorn.Config(

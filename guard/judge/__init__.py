@@ -30,6 +30,7 @@ class Inquiry(msgspec.Struct, frozen=True):
         session: a name for a text that is asked about again and again while it grows: a judge may keep what it has read
             under it and read only what is new. It changes no answer by more than rounding. Names are made here and
             never taken from a client: how long an answer takes tells who knows a name what was asked under it before.
+        tenant: whose text it is; no answer may depend on it. A judge elsewhere keeps what it reads for each apart.
     """
 
     content: Content
@@ -38,15 +39,18 @@ class Inquiry(msgspec.Struct, frozen=True):
     categories: tuple[str, ...] = ()
     show_prompt: bool = False
     session: str | None = None
+    tenant: str = ""
 
 
-def asking(policy: Policy, content: Content, categories: tuple[str, ...], session: str | None = None) -> Inquiry:
+def asking(
+    policy: Policy, content: Content, categories: tuple[str, ...], session: str | None = None, tenant: str = ""
+) -> Inquiry:
     """What to ask so as to learn these categories: a question for each, or the one that covers all."""
     if policy.spec.mode == "self_reflection":
         questions = (self_reflection(policy, content.rail),)
-        return Inquiry(content, questions, policy, categories, session=session)
+        return Inquiry(content, questions, policy, categories, session=session, tenant=tenant)
     asked = tuple([question(policy, category) for category in categories])
-    return Inquiry(content, asked, policy, categories, session=session)
+    return Inquiry(content, asked, policy, categories, session=session, tenant=tenant)
 
 
 class Answers(msgspec.Struct, frozen=True):

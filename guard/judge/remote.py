@@ -16,7 +16,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -122,6 +122,14 @@ class _Tokens(_Loose, frozen=True):
     tokens: list[int]
 
 
+class _Asking(NamedTuple):
+    """A prompt on its way: whether its tokens are to be told, and whose text it is."""
+
+    prompt: Prompt
+    shown: bool
+    tenant: str
+
+
 class _Read(msgspec.Struct, frozen=True):
     """An answer with the tokens that its prompt had."""
 
@@ -212,7 +220,7 @@ class RemoteJudge:
         """Through prompts that we write. Those with the same labels go together."""
         rendered = [prompts(inquiry, self._form, self._wrapping, context=self._context) for inquiry in inquiries]
         flat = [
-            (prompt, inquiry.show_prompt)
+            _Asking(prompt, inquiry.show_prompt, inquiry.tenant)
             for inquiry, found in zip(inquiries, rendered, strict=True)
             for prompt in found
         ]
@@ -235,29 +243,35 @@ class RemoteJudge:
             )
         return done
 
-    async def _completed(self, asked: Sequence[tuple[Prompt, bool]], ends: float | None) -> list[_Read]:
-        first = asked[0][0]
+    def _salt_of(self, tenant: str) -> str:
+        """A tenant's own: what a server keeps of one tenant's prompts, no other can feel."""
+        if not tenant:
+            return self._salt
+        return hashlib.blake2b(tenant.encode(), key=self._salt.encode()[:64], digest_size=16).hexdigest()
+
+    async def _completed(self, asked: Sequence[_Asking], ends: float | None) -> list[_Read]:
+        first = asked[0].prompt
         labels = await self._label_ids(first, ends)
         body: dict[str, Any] = {
             "model": self.name,
-            "prompt": [prompt.shared + prompt.text + prompt.ask for prompt, _ in asked],
+            "prompt": [one.prompt.shared + one.prompt.text + one.prompt.ask for one in asked],
             "max_tokens": 1,
             "temperature": 0.0,
             "logprobs": TOP if labels is None else 1,
         }
         if labels is not None:
             body |= {"logprob_token_ids": labels, "return_tokens_as_token_ids": True}
-        if any(shown for _, shown in asked):
+        if any(one.shown for one in asked):
             body["return_token_ids"] = True
         if self._salt:
-            body["cache_salt"] = self._salt
+            body["cache_salt"] = self._salt_of(asked[0].tenant)
         told = await self._call("/v1/completions", body, _Completions, ends)
         choices = sorted(told.choices, key=lambda choice: choice.index)
         if len(choices) != len(asked):
             raise JudgeFailed(f"the judge's server gave {len(choices)} answers to {len(asked)} prompts")
         tokens, cached = _tokens(told.usage)
         reads = []
-        for number, (choice, (prompt, shown)) in enumerate(zip(choices, asked, strict=True)):
+        for number, (choice, (prompt, shown, _)) in enumerate(zip(choices, asked, strict=True)):
             tops = choice.logprobs.top_logprobs if choice.logprobs is not None else None
             if not tops or tops[0] is None:
                 raise JudgeFailed("the judge's server tells no log-probabilities; it must support `logprobs`")
@@ -271,8 +285,8 @@ class RemoteJudge:
             reads.append(_Read(answer, _share(tokens, number, len(asked)), _share(cached, number, len(asked))))
         return reads
 
-    async def _chatted(self, asked: Sequence[tuple[Prompt, bool]], ends: float | None) -> list[_Read]:
-        ((prompt, _),) = asked
+    async def _chatted(self, asked: Sequence[_Asking], ends: float | None) -> list[_Read]:
+        ((prompt, _, _),) = asked
         if prompt.begun:
             raise JudgeFailed(f"more than {len(LETTERS)} options need GUARD_JUDGE_API=completions")
         body: dict[str, Any] = {
@@ -284,7 +298,7 @@ class RemoteJudge:
             "top_logprobs": TOP,
         }
         if self._salt:
-            body["cache_salt"] = self._salt
+            body["cache_salt"] = self._salt_of(asked[0].tenant)
         told = await self._call("/v1/chat/completions", body, _Chat, ends)
         content = told.choices[0].logprobs.content if told.choices and told.choices[0].logprobs else None
         if not content:
@@ -447,11 +461,11 @@ async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         raise
 
 
-def _grouped(asked: Sequence[tuple[Prompt, bool]]) -> list[list[int]]:
-    """The numbers of the prompts that can go in one call: the same labels after the same last words."""
+def _grouped(asked: Sequence[_Asking]) -> list[list[int]]:
+    """The numbers of the prompts that go in one call: a tenant's, with the same labels after the same last words."""
     groups: dict[tuple[object, ...], list[int]] = {}
-    for number, (prompt, shown) in enumerate(asked):
-        groups.setdefault((prompt.ask[-32:], prompt.labels, shown), []).append(number)
+    for number, (prompt, shown, tenant) in enumerate(asked):
+        groups.setdefault((prompt.ask[-32:], prompt.labels, shown, tenant), []).append(number)
     return [
         numbers[start : start + _PROMPTS_IN_A_CALL]
         for numbers in groups.values()

@@ -15,7 +15,8 @@ from guard.telemetry import Listeners
 from guard.verdict import Assessment, Hit, Score, Source, Span
 
 if TYPE_CHECKING:
-    from tests.cache.conftest import Clock, RedisServer
+    from tests.cache.conftest import Clock
+    from tests.redis_server import RedisServer
 
 numbers = st.floats(allow_nan=False)
 counts = st.integers(-(2**63), 2**64 - 1)

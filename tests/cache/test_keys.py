@@ -44,6 +44,15 @@ def test_another_policy_fingerprint_is_another_key(one: str, other: str) -> None
 
 @settings(deadline=None)
 @given(words, words)
+def test_another_tenant_is_another_key(one: str, other: str) -> None:
+    """What one wrote, no other can feel."""
+    assume(one != other)
+    keys = [keyer.key(Content("x"), normalise("x"), "policy-1", tenant=tenant) for tenant in (one, other)]
+    assert keys[0] != keys[1]
+
+
+@settings(deadline=None)
+@given(words, words)
 def test_another_text_is_another_key(one: str, other: str) -> None:
     """Texts that are screened alike share a key, others never do."""
     assume(normalise(one).text != normalise(other).text)

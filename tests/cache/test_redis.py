@@ -21,7 +21,8 @@ from guard.text import normalise
 from guard.verdict import Assessment
 
 if TYPE_CHECKING:
-    from tests.cache.conftest import Clock, OpenCache, Recorder, RedisServer
+    from tests.cache.conftest import Clock, OpenCache, Recorder
+    from tests.redis_server import RedisServer
 
 KEY = b"\x00\xffk" + b"k" * 29
 OTHER = b"o" * 32

@@ -269,6 +269,20 @@ async def test_connections_are_reused_and_carry_the_key(judge_server):
     assert {body["cache_salt"] for body in judge_server.asked("/v1/completions")} == {"grain"}
 
 
+async def test_each_tenant_has_a_salt_of_its_own(judge_server):
+    """Its server keeps their prompts apart, also where they are asked together; the same one has always the same."""
+    judge = a_judge(judge_server.url, salt="grain")
+    texts = [
+        msgspec.structs.replace(about(text), tenant=tenant) for text, tenant in zip("abc", ("x", "y", "x"), strict=True)
+    ]
+    await judge.answer(texts, deadline=None)
+    await judge.answer(texts[:1], deadline=None)
+    await judge.close()
+    salts = [(len(body["prompt"]), body["cache_salt"]) for body in judge_server.asked("/v1/completions")]
+    assert sorted(count for count, _ in salts) == [1, 1, 2]
+    assert len({salt for _, salt in salts} - {"grain"}) == 2
+
+
 async def test_the_policy_comes_first_so_that_its_prefix_can_be_cached(judge_server):
     """Two texts under one policy share everything up to the text."""
     await ask(a_judge(judge_server.url), about("first words"), about("other words"))

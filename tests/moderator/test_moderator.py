@@ -205,6 +205,18 @@ async def test_a_session_is_the_judges_alone():
     assert judge.asked[-1].session is None
 
 
+async def test_tenants_share_nothing():
+    """Neither a verdict that is remembered nor what the judge keeps."""
+    judge = ScriptedJudge({"hate": 0.1})
+    moderator = a_moderator(FixedScreen({"hate": 0.5}), judge)
+    cached = []
+    for tenant in ("shop", "shop", "forum", ""):
+        done = await moderator.moderate(contents("same"), a_policy(["hate"]), tenant=tenant)
+        cached.append(done.verdicts[0].cached)
+    assert cached == [False, True, False, False]
+    assert [inquiry.tenant for inquiry in judge.asked] == ["shop", "forum", ""]
+
+
 async def test_in_a_foreign_language_no_score_is_certain():
     """A screen that cannot read a text does not pass it alone; a category without a band stays the screen's."""
 

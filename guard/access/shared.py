@@ -1,0 +1,64 @@
+"""Buckets in Redis, which replicas share."""
+
+import time
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from guard.access.rates import Grant
+from guard.breaker import Breaker
+
+__all__ = ["RedisBuckets"]
+
+_PREFIX = "guard:rate:"
+_LIFE_MS = 120_000
+_TAKE = """\
+local limit, want, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1e6
+local known = redis.call('HMGET', KEYS[1], 'tokens', 'at')
+local tokens = limit
+if known[1] and known[2] then
+  tokens = math.min(limit, tonumber(known[1]) + math.max(0, now - tonumber(known[2])) * limit / 60)
+end
+local given = 0
+if tokens >= least then
+  given = math.min(want, tokens)
+end
+redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', tokens - given), 'at', string.format('%.6f', now))
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return {string.format('%.6f', given), string.format('%.6f', tokens - given)}
+"""
+
+
+class RedisBuckets:
+    """See `guard.access.rates.SharedBuckets`. Time is the Redis server's own; a breaker spares a sick one.
+
+    The names of buckets are keys' ids: nothing else of a caller is in Redis.
+    """
+
+    def __init__(self, client: Redis, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._take = client.register_script(_TAKE)
+        self._client = client
+        self._breaker = Breaker(clock)
+
+    async def take(self, name: str, limit: int, want: float, least: float) -> Grant | None:
+        """See `SharedBuckets`."""
+        if self._breaker.refuses():
+            return None
+        self._breaker.started()
+        try:
+            given, left = map(float, await self._take(keys=[_PREFIX + name], args=[limit, want, least, _LIFE_MS]))
+        except (RedisError, OSError):
+            self._breaker.failed()
+            return None
+        except BaseException:
+            self._breaker.abandoned()
+            raise
+        self._breaker.succeeded()
+        return Grant(given, left, 0.0 if given else (least - left) * 60.0 / limit)
+
+    async def close(self) -> None:
+        """Disconnects."""
+        await self._client.aclose()
