@@ -1,7 +1,8 @@
 """A guarded chat over real sockets, side by side with the scripted upstream itself and with a bare pass-through.
 
     chat_first_token    how much later the first text arrives than from the upstream
-    chat_cpu            CPU time a request, the encoder's own and the rest, against the pass-through
+    chat_cpu            CPU time a request, the encoder's own and the rest, against the pass-through; also with an
+                        encoder that costs nothing
     chat_streams        hundreds of streams at the same time: pace, errors, memory
 
 Upstream, pass-through and Guard are a process each; this one asks. Prompts and answers differ from request to request,
@@ -30,6 +31,7 @@ __all__ = ["COMMAND", "THROUGH", "Side", "cpu", "first_token", "policies", "run"
 COMMAND = "python -m benchmarks"
 UPSTREAM_PORT = 8903
 PASSTHROUGH_PORT = 8904
+FREE_PORT = 8907
 THROUGH = (("X-Guard-Policy", "through"),)
 PACE = 50
 """Tokens a second, as a model of middling size gives them."""
@@ -61,12 +63,13 @@ def policies() -> Iterator[Path]:
 
 
 class _Sides(NamedTuple):
-    """Who is compared. `meter` is the file of the meter on Guard's encoder."""
+    """Who is compared. `meter` is the file of the meter on Guard's encoder; the encoder of `free` costs nothing."""
 
     direct: Side
     passing: Side
     hold: Side
     through: Side
+    free: Side
     meter: Path
 
 
@@ -92,7 +95,15 @@ def sides() -> Iterator[_Sides]:
                 GUARD_UPSTREAM_URL=upstream.url,
             )
         )
-        yield _Sides(Side(upstream), Side(passing), Side(guard), Side(guard, THROUGH), meter)
+        free = stack.enter_context(
+            guard_server(
+                port=FREE_PORT,
+                runner=("-m", "benchmarks.metered", "free"),
+                GUARD_POLICIES=str(folder),
+                GUARD_UPSTREAM_URL=upstream.url,
+            )
+        )
+        yield _Sides(Side(upstream), Side(passing), Side(guard), Side(guard, THROUGH), Side(free), meter)
 
 
 def run(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
@@ -181,13 +192,14 @@ def cpu(*, quick: bool = False) -> None:
         "rounds": rounds,
         "tokens_an_answer": TOKENS,
         "encoder": "the thread's CPU time inside Encoder.read, metered in the server, in the measured calls",
+        "free_encoder": "hold, with an encoder that costs nothing: it says of every text what it said of its first",
         "goal": "ratio <= 3",
     }
     write("chat_cpu", f"{COMMAND} chat_cpu", figures, keep=not quick)
 
 
 async def _cpu(found: _Sides, rounds: int, requests: int) -> dict[str, Any]:
-    ways = {"hold": found.hold, "through": found.through, "passing": found.passing}
+    ways = {"hold": found.hold, "through": found.through, "free": found.free, "passing": found.passing}
     figures: dict[str, Any] = {}
     for kind, asked in KINDS.items():
         costs: dict[str, list[_Cost]] = {name: [] for name in ways}
@@ -202,6 +214,10 @@ async def _cpu(found: _Sides, rounds: int, requests: int) -> dict[str, Any]:
                 costs[name] += [cost] if number else []
         bare = [cost.whole for cost in costs["passing"]]
         figures[f"passing_us_{kind}"] = statistics.median(bare)
+        ratios = [cost.whole / yard for cost, yard in zip(costs["free"], bare, strict=True)]
+        figures[f"free_encoder_us_{kind}"] = statistics.median(cost.whole for cost in costs["free"])
+        figures[f"free_encoder_ratio_{kind}"] = statistics.median(ratios)
+        figures[f"free_encoder_ratio_{kind}_range"] = f"{min(ratios):.2f} to {max(ratios):.2f}"
         for name in ("hold", "through"):
             if not costs[name]:
                 continue
