@@ -21,6 +21,7 @@ from guard.judge import Answers, Inquiry, Judge, asking
 from guard.policy import Policy, decide, explain
 from guard.question import Choice
 from guard.screen import Material, Screen
+from guard.single_flight import SingleFlight
 from guard.telemetry import Listener, ModerationDone, ModerationFailed
 from guard.text import normalise
 from guard.verdict import Assessment, Score, Verdict
@@ -65,6 +66,7 @@ class Moderator:
         )
         self._listener = listener
         self._clock = clock
+        self._flights: SingleFlight[bytes, Assessment] = SingleFlight()
 
     async def moderate(
         self,
@@ -106,13 +108,21 @@ class Moderator:
         ]
         known = await self._cache.get_many(keys) if remember else [None] * len(keys)
         missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
-        fresh = (
-            await self._assess(
-                missing, policy, only, patient=patient, remember=remember, session=session, tenant=tenant
+        # What is still being written is nobody else's; who is patient may be served later than others may.
+        alone = patient or not remember
+
+        async def assess(keys: list[bytes]) -> dict[bytes, Assessment]:
+            work = {key: missing[key] for key in keys}
+            return await self._assess(
+                work, policy, only, patient=patient, remember=remember, session=session, tenant=tenant
             )
-            if missing
-            else {}
-        )
+
+        if not missing:
+            fresh, own = dict[bytes, Assessment](), frozenset[bytes]()
+        elif alone:
+            fresh, own = await assess(list(missing)), frozenset(missing)
+        else:
+            fresh, own = await self._flights.run(missing, assess)
         assessments = [hit if hit is not None else fresh[key] for key, hit in zip(keys, known, strict=True)]
         verdicts = [
             decide(
@@ -135,8 +145,8 @@ class Moderator:
             ]
         moderation = Moderation(
             verdicts=tuple(verdicts),
-            judged=sum([assessment.judged for assessment in fresh.values()]),
-            judge_tokens=sum([assessment.judge_tokens for assessment in fresh.values()]),
+            judged=sum([fresh[key].judged for key in own]),
+            judge_tokens=sum([fresh[key].judge_tokens for key in own]),
             seconds=self._clock() - started,
         )
         self._listener.on_event(_event(moderation, contents, policy, partial=not remember))

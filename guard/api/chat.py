@@ -24,6 +24,7 @@ from guard.api.chat_options import guard_field, options_of
 from guard.api.errors import ClientGone
 from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody, OpenAIError, openai_error
 from guard.api.openapi import describe_path, described
+from guard.api.presence import gone
 from guard.api.schemas import ChatAnswer, ChatRequest, check_length
 from guard.chat import conversation
 from guard.chat.options import Options
@@ -115,14 +116,14 @@ class _Chat:
             await send(message)
 
         work = asyncio.create_task(self._respond(scope, body, told, deployment, caller))
-        gone = asyncio.create_task(_gone(receive))
+        left = asyncio.create_task(gone(receive))
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             # Whoever has left needs no answer: its upstream ends with the work.
-            for task in (work, gone):
+            for task in (work, left):
                 task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            await asyncio.gather(work, left, return_exceptions=True)
         if not work.cancelled():
             work.result()
         elif not started:
@@ -167,11 +168,6 @@ def _given(headers: Mapping[str, str], *, keyed: bool) -> dict[str, str]:
         # Azure's name for it.
         given.setdefault("authorization", f"Bearer {headers['api-key']}")
     return given
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _checked(asked: dict[str, Any], limits: Limits) -> list[conversation.Message]:

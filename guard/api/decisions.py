@@ -16,6 +16,7 @@ from guard.api.access import admitted, caller_of
 from guard.api.body import answer, decoded
 from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody
 from guard.api.openapi import described
+from guard.api.presence import while_present
 from guard.api.schemas import check_length
 from guard.config import Limits
 from guard.content import Content, Turn
@@ -215,7 +216,8 @@ def router(service: Service) -> Router:
             raise NoJudge(_NO_JUDGE)
         policy = service.book[service.gate.policy(caller, None, service.settings.default_policy)]
         await admitted(service.gate, caller, len(content.text))
-        (told,) = await judge.answer([inquiry], deadline=time.monotonic() + policy.spec.deadline_ms / 1e3)
+        async with while_present(request.receive):
+            (told,) = await judge.answer([inquiry], deadline=time.monotonic() + policy.spec.deadline_ms / 1e3)
         return answer(_response(judge.name, asked, told))
 
     return Router("", route_handlers=[decide], exception_handlers=OPENAI_EXCEPTION_HANDLERS)

@@ -16,6 +16,7 @@ from guard.access import Caller
 from guard.api.access import admitted, caller_of
 from guard.api.body import decoded, read
 from guard.api.openapi import describe_path, described
+from guard.api.presence import while_present
 from guard.api.schemas import ModerateRequest, ModerateResponse, PolicyName, Usage, contents_of, models_of
 from guard.errors import InvalidContent
 from guard.service import Service
@@ -70,7 +71,9 @@ def router(service: Service) -> Router:
         if scope["method"] != "POST":  # type: ignore[typeddict-item]
             raise MethodNotAllowedException(headers={"Allow": "POST"})
         caller = caller_of(scope, service.gate)
-        answer = await answered(await read(scope, receive, limits.max_body_bytes), caller)
+        body = await read(scope, receive, limits.max_body_bytes)
+        async with while_present(receive):
+            answer = await answered(body, caller)
         length = (b"content-length", str(len(answer)).encode())
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length]})
         await send({"type": "http.response.body", "body": answer, "more_body": False})
