@@ -24,10 +24,14 @@ from guard.screen import Material, Screen
 from guard.single_flight import SingleFlight
 from guard.telemetry import Listener, ModerationDone, ModerationFailed
 from guard.text import normalise
+from guard.turns import Turns
 from guard.verdict import Assessment, Score, Verdict
 
 __all__ = ["Moderation", "Moderator"]
 
+PIECE = 8
+"""Texts that are screened in one turn."""
+MANY = 1 << 30
 LONG = 10_000
 """Characters from which a call's texts are normalised in a thread."""
 
@@ -56,6 +60,7 @@ class Moderator:
         cache: VerdictCache,
         secret: bytes,
         listener: Listener,
+        turns: Turns | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.screen = screen
@@ -66,6 +71,7 @@ class Moderator:
         )
         self._listener = listener
         self._clock = clock
+        self._turns = turns if turns is not None else Turns(slots=MANY, most=MANY)
         self._flights: SingleFlight[bytes, Assessment] = SingleFlight()
 
     async def moderate(
@@ -177,7 +183,7 @@ class Moderator:
         """Screens and judges what the cache does not know; identical texts of a call once."""
         deadline = None if patient else time.monotonic() + policy.spec.deadline_ms / 1e3
         materials = list(missing.values())
-        assessments = await self._screened(materials, policy, deadline)
+        assessments = await self._screened(materials, policy, deadline, tenant)
         if self.judge is not None:
             assessments = await self._judged(
                 self.judge, materials, assessments, policy, only, deadline, session, tenant
@@ -187,15 +193,26 @@ class Moderator:
             await self._cache.set_many({key: a for key, a in fresh.items() if not a.failures})
         return fresh
 
-    async def _screened(self, materials: list[Material], policy: Policy, deadline: float | None) -> list[Assessment]:
-        try:
-            assessments = await self.screen.assess(materials, policy, deadline=deadline)
-        except ScreenFailed as exc:
-            assessments = [Assessment(scores={}, failures=("screen",), error=str(exc))] * len(materials)
+    async def _screened(
+        self, materials: list[Material], policy: Policy, deadline: float | None, tenant: str
+    ) -> list[Assessment]:
+        pieces = [materials[start : start + PIECE] for start in range(0, len(materials), PIECE)]
+        async with self._turns.place(tenant, len(materials)):
+            read = await asyncio.gather(*[self._piece(piece, policy, deadline, tenant) for piece in pieces])
+        assessments = [assessment for piece in read for assessment in piece]
         failed = [assessment for assessment in assessments if assessment.failures]
         if failed:
             self._listener.on_event(ModerationFailed(policy.name, "screen", failed[0].error, len(failed)))
         return assessments
+
+    async def _piece(
+        self, materials: list[Material], policy: Policy, deadline: float | None, tenant: str
+    ) -> list[Assessment]:
+        async with self._turns.turn(tenant):
+            try:
+                return await self.screen.assess(materials, policy, deadline=deadline)
+            except ScreenFailed as exc:
+                return [Assessment(scores={}, failures=("screen",), error=str(exc))] * len(materials)
 
     async def _judged(
         self,

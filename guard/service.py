@@ -33,6 +33,7 @@ from guard.screen.encoder import Encoder
 from guard.screen.patterns import CATALOGUE, check_regex
 from guard.screen.standard import StandardScreen
 from guard.telemetry import KeysChanged, Listener, Listeners, LogListener, PoliciesChanged, PrometheusListener
+from guard.turns import CROWD, Turns
 
 __all__ = ["Service", "build", "pattern_names"]
 
@@ -69,7 +70,7 @@ def build(settings: Settings) -> Service:
     screen = StandardScreen(
         Encoder.shipped(),
         threads=threads,
-        max_waiting=settings.limits.max_waiting_texts,
+        max_waiting=CROWD * settings.limits.max_waiting_texts,
         static=settings.static_tier,
     )
 
@@ -94,6 +95,8 @@ def build(settings: Settings) -> Service:
         cache=_cache(settings, listener),
         secret=settings.cache_secret,
         listener=listener,
+        # One piece more than there are threads: a thread that is done finds the next one waiting.
+        turns=Turns(slots=threads + 1, most=settings.limits.max_waiting_texts),
     )
     upstreams = _upstreams(settings.upstream)
     if not upstreams and own is not None:

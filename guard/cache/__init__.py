@@ -15,7 +15,7 @@ from guard.verdict import Assessment
 
 __all__ = ["CacheKeyer", "VerdictCache"]
 
-FORMAT = 2
+FORMAT = 1
 """Raise it whenever an assessment's meaning or encoding changes: old entries become misses."""
 
 
