@@ -56,7 +56,7 @@ class Limits(_Settings, frozen=True):
     max_characters: Annotated[int, Meta(ge=1)] = 200_000
     """Characters of one text, its conversation included; more are refused with 422."""
     max_waiting_texts: Annotated[int, Meta(ge=1)] = 2_048
-    """Texts that may wait for the screen; past that, requests are refused with 503."""
+    """Texts of one tenant that may wait for the screen; past that, its requests are refused with 503."""
 
     def __post_init__(self) -> None:
         if self.max_waiting_texts < self.max_texts:
