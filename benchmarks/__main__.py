@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import chat, engine, leaks, peers, screen, service
+from benchmarks import chat, engine, fairness, leaks, peers, screen, service
 
 
 def benchmarks(*, quick: bool, with_peers: bool) -> dict[str, Callable[[], None]]:
@@ -22,6 +22,7 @@ def benchmarks(*, quick: bool, with_peers: bool) -> dict[str, Callable[[], None]
         "cached": service.cached,
         "scan": screen.scan,
         "memory": service.memory,
+        "fairness": fairness.fairness,
         "engine": engine.engine,
         "sessions": engine.sessions,
         "chat_first_token": partial(chat.first_token, quick=quick),
