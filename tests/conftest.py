@@ -48,8 +48,8 @@ class Server:
 
 
 @contextmanager
-def serving(**environment: str) -> Iterator[Server]:
-    """Starts `guard serve` on a free port and stops it with SIGTERM."""
+def serving(cwd: Path = ROOT, **environment: str) -> Iterator[Server]:
+    """Starts `guard serve` in a folder, on a free port, and stops it with SIGTERM."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GUARD_")}
     env |= {
         "GUARD_POLICIES": str(ROOT / "policies"),
@@ -57,7 +57,7 @@ def serving(**environment: str) -> Iterator[Server]:
         "GUARD_RELOAD_SECONDS": "0.1",
     } | environment
     command = [sys.executable, "-c", "from guard.cli import main; main()", "serve"]
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, cwd=cwd) as process:
         lines: queue.Queue[str] = queue.Queue()
         assert process.stderr is not None
         threading.Thread(target=lambda: [lines.put(line) for line in process.stderr], daemon=True).start()

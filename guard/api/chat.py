@@ -52,6 +52,7 @@ _DESCRIPTION = described(
     text="The answer, or with `stream` its chunks as server-sent events; what the rails found is in `guard`",
     errors=(400, 401, 403, 404, 413, 429, 502, 503, 504),
     error=ErrorBody,
+    streams=True,
 )(
     operation_id="Chat",
     summary="Chat with an upstream's model, checked on both sides",

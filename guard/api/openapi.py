@@ -127,15 +127,16 @@ def described(
     text: str = "The answer",
     errors: tuple[int, ...] = (),
     error: Any = ProblemDetails,
+    streams: bool = False,
 ) -> type[Operation]:
     """An operation class for a handler that reads `body`, answers `answer`, or fails with `errors`.
 
-    `error` is the body of a failure: problem details, or a dialect's own.
+    `error` is the body of a failure: problem details, or a dialect's own. `streams`: it also answers with events.
     """
-    content = _described.media(answer)
-    responses: dict[str, OpenAPIResponse | Reference] = {
-        "200": OpenAPIResponse(description=text, content={"application/json": content})
-    }
+    content = {"application/json": _described.media(answer)}
+    if streams:
+        content["text/event-stream"] = OpenAPIMediaType()
+    responses: dict[str, OpenAPIResponse | Reference] = {"200": OpenAPIResponse(description=text, content=content)}
     for status in errors:
         kind = MEDIA_TYPE if error is ProblemDetails else "application/json"
         responses[str(status)] = OpenAPIResponse(description=_ERRORS[status], content={kind: _described.media(error)})

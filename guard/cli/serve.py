@@ -60,6 +60,7 @@ def command(
     import uvicorn
 
     from guard.api.app import create_app
+    from guard.api.wire import BoundedProtocol
     from guard.config import settings_from
     from guard.service import build
     from guard.telemetry import configure_logging
@@ -76,7 +77,7 @@ def command(
         host=server_settings.host,
         port=server_settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         lifespan="on",
         access_log=False,
         log_config=None,

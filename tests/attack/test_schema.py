@@ -1,0 +1,62 @@
+"""Requests made up from the OpenAPI document, good ones and bad ones, against the running service."""
+
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.chat.doubles import a_chunk, an_answer, running_upstream
+from tests.conftest import Server, serving
+
+OPERATIONS = [
+    ("/moderate", "POST"),
+    ("/policies", "GET"),
+    ("/policies/{name}", "GET"),
+    ("/policies/validate", "POST"),
+    ("/v1/chat/completions", "POST"),
+    ("/v1/decisions", "POST"),
+    ("/healthz", "GET"),
+    ("/readyz", "GET"),
+    ("/metrics", "GET"),
+]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Server, schemathesis.schemas.BaseSchema]]:
+    """A server with an upstream and without a judge, and what its document says."""
+    with running_upstream() as upstream, serving(GUARD_UPSTREAM_URL=upstream.url) as server:
+        upstream.script = lambda body: [a_chunk("Hello.")] if body.get("stream") else an_answer("Hello.")
+        yield server, schemathesis.openapi.from_url(f"{server.url}/schema/openapi.json")
+
+
+def test_every_operation_of_the_document_is_attacked(served):
+    """None is left out of this file."""
+    found = {(o.ok().path, o.ok().method.upper()) for o in served[1].get_all_operations()}
+    assert found == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_every_answer_is_as_the_document_says(served, path: str, method: str):
+    """Its status and its shape; 5xx only as 503 where no judge is configured."""
+    server, schema = served
+    operation = schema[path][method]
+    checks = [content_type_conformance, response_schema_conformance, status_code_conformance]
+    seen: set[int] = set()
+
+    @hypothesis.settings(max_examples=40, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.given(case=operation.as_strategy())
+    def attack(case: schemathesis.Case) -> None:
+        response = case.call()
+        seen.add(response.status_code)
+        assert response.status_code < 500 or (response.status_code == 503 and path == "/v1/decisions"), response.text
+        case.validate_response(response, checks=checks)
+
+    attack()
+    assert 200 in seen or path in ("/policies/{name}", "/v1/decisions"), seen
+    assert "request_failed" not in server.log()
