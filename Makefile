@@ -46,17 +46,17 @@ test-vllm: $(VENV)/.dev $(VLLM)/.vllm-$(VLLM_VERSION) ## Hold the remote judge a
 test-litellm: $(VENV)/.dev $(LITELLM)/.litellm ## Chat through LiteLLM's proxy (500 MB, two minutes)
 	TEST_LITELLM=$(LITELLM)/bin/python $(BIN)/python -m pytest $(PROXY) $(ARGS)
 
-check: $(VENV)/.dev ## Style, types, layers, compose file, Dockerfile, policies
+check: $(VENV)/.dev ## Style, types, layers, compose files, Dockerfile, policies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker-compose.monitoring.yml
 	@# `default` is no profile of ours: what starts without one. A warning, as of a variable without a value, is an error.
-	@for profile in default gpu vllm; do \
-		echo "docker-compose --profile $$profile config"; \
-		said=$$($(COMPOSE) --profile $$profile config --quiet 2>&1) && test -z "$$said" || { echo "$$said" >&2; exit 1; }; \
-	done
+	@for profile in default gpu vllm; do for overlay in "" "--file docker-compose.monitoring.yml"; do \
+		echo "docker-compose $$overlay --profile $$profile config"; \
+		said=$$($(COMPOSE) $$overlay --profile $$profile config --quiet 2>&1) && test -z "$$said" || { echo "$$said" >&2; exit 1; }; \
+	done; done
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/guard policy lint policies
 

@@ -22,7 +22,7 @@ from guard.policy import Policy, decide, explain
 from guard.question import Choice
 from guard.screen import Material, Screen
 from guard.single_flight import SingleFlight
-from guard.telemetry import Listener, ModerationDone, ModerationFailed
+from guard.telemetry import Listener, ModerationDone, ModerationFailed, Stage
 from guard.text import normalise
 from guard.turns import Turns
 from guard.verdict import Assessment, Score, Verdict
@@ -107,12 +107,15 @@ class Moderator:
         for rail in {content.rail for content in contents}:
             policy.active(rail, only)
         materials = await _materials(contents)
+        normalised = self._clock()
         asked = only if self.judge is not None else None
         keys = [
             self._keyer.key(content, material.normalised, policy.assessment_fingerprint, asked, tenant)
             for content, material in zip(contents, materials, strict=True)
         ]
         known = await self._cache.get_many(keys) if remember else [None] * len(keys)
+        looked_up = self._clock()
+        spent: dict[Stage, float] = {}
         missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
         # What is still being written is nobody else's; who is patient may be served later than others may.
         alone = patient or not remember
@@ -120,7 +123,7 @@ class Moderator:
         async def assess(keys: list[bytes]) -> dict[bytes, Assessment]:
             work = {key: missing[key] for key in keys}
             return await self._assess(
-                work, policy, only, patient=patient, remember=remember, session=session, tenant=tenant
+                work, policy, only, spent, patient=patient, remember=remember, session=session, tenant=tenant
             )
 
         if not missing:
@@ -155,7 +158,11 @@ class Moderator:
             judge_tokens=sum([fresh[key].judge_tokens for key in own]),
             seconds=self._clock() - started,
         )
-        self._listener.on_event(_event(moderation, contents, policy, partial=not remember))
+        stages: list[tuple[Stage, float]] = [("normalise", normalised - started)]
+        if remember:
+            stages.append(("cache", looked_up - normalised))
+        stages += spent.items()
+        self._listener.on_event(_event(moderation, contents, policy, tuple(stages), partial=not remember))
         return moderation
 
     @property
@@ -174,19 +181,23 @@ class Moderator:
         missing: dict[bytes, Material],
         policy: Policy,
         only: frozenset[str] | None,
+        spent: dict[Stage, float],
         *,
         patient: bool,
         remember: bool,
         session: str | None,
         tenant: str,
     ) -> dict[bytes, Assessment]:
-        """Screens and judges what the cache does not know; identical texts of a call once."""
+        """Screens and judges what the cache does not know; identical texts of a call once. `spent` gets the seconds."""
         deadline = None if patient else time.monotonic() + policy.spec.deadline_ms / 1e3
         materials = list(missing.values())
+        begin = self._clock()
         assessments = await self._screened(materials, policy, deadline, tenant)
+        screened = self._clock()
+        spent["screen"] = spent.get("screen", 0.0) + screened - begin
         if self.judge is not None:
             assessments = await self._judged(
-                self.judge, materials, assessments, policy, only, deadline, session, tenant
+                self.judge, materials, assessments, policy, only, deadline, session, tenant, spent
             )
         fresh = dict(zip(missing, assessments, strict=True))
         if remember:
@@ -224,6 +235,7 @@ class Moderator:
         deadline: float | None,
         session: str | None,
         tenant: str,
+        spent: dict[Stage, float],
     ) -> list[Assessment]:
         """The assessments with the judge's probabilities in place of doubtful scores."""
         inquiries: dict[int, Inquiry] = {}
@@ -233,6 +245,7 @@ class Moderator:
                 inquiries[index] = asking(policy, _as_read(material), categories, session, tenant)
         if not inquiries:
             return assessments
+        begin = self._clock()
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
                 answers = await judge.answer(list(inquiries.values()), deadline=deadline)
@@ -243,6 +256,8 @@ class Moderator:
                 msgspec.structs.replace(a, failures=(*a.failures, "judge")) if i in inquiries else a
                 for i, a in enumerate(assessments)
             ]
+        finally:
+            spent["judge"] = spent.get("judge", 0.0) + self._clock() - begin
         settled = list(assessments)
         for (index, inquiry), told in zip(inquiries.items(), answers, strict=True):
             settled[index] = _settled(assessments[index], inquiry, told)
@@ -311,7 +326,14 @@ def _explained(verdict: Verdict, policy: Policy, assessment: Assessment, materia
     return msgspec.structs.replace(verdict, explanation=explanation)
 
 
-def _event(moderation: Moderation, contents: Sequence[Content], policy: Policy, *, partial: bool) -> ModerationDone:
+def _event(
+    moderation: Moderation,
+    contents: Sequence[Content],
+    policy: Policy,
+    stages: tuple[tuple[Stage, float], ...],
+    *,
+    partial: bool,
+) -> ModerationDone:
     return ModerationDone(
         policy=policy.name,
         fingerprint=policy.fingerprint,
@@ -321,4 +343,5 @@ def _event(moderation: Moderation, contents: Sequence[Content], policy: Policy, 
         judged=moderation.judged,
         judge_tokens=moderation.judge_tokens,
         partial=partial,
+        stages=stages,
     )

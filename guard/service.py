@@ -7,13 +7,14 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Info, ProcessCollector
 
+from guard import __version__
 from guard.access import Gate, KeyBook
 from guard.access.rates import Limiter
 from guard.access.shared import RedisBuckets
@@ -22,6 +23,7 @@ from guard.cache.memory import MemoryCache
 from guard.cache.redis import RedisCache
 from guard.chat.rails import GuardedChat
 from guard.chat.upstream import RemoteUpstream, SystemRole, Upstream, Upstreams
+from guard.chat.watched import WatchedUpstream
 from guard.config import JudgeSettings, Settings, UpstreamSettings
 from guard.errors import ConfigError, InvalidPolicy, Problem
 from guard.judge import Judge
@@ -32,7 +34,15 @@ from guard.redis_client import connecting
 from guard.screen.encoder import Encoder
 from guard.screen.patterns import CATALOGUE, check_regex
 from guard.screen.standard import StandardScreen
-from guard.telemetry import KeysChanged, Listener, Listeners, LogListener, PoliciesChanged, PrometheusListener
+from guard.telemetry import (
+    KeysChanged,
+    Listener,
+    Listeners,
+    LogListener,
+    PoliciesChanged,
+    PrometheusListener,
+    Queue,
+)
 from guard.turns import CROWD, Turns
 
 __all__ = ["Service", "build", "pattern_names"]
@@ -65,7 +75,8 @@ def build(settings: Settings) -> Service:
         InvalidPolicy, ModelError, ConfigError: with what is wrong and where.
     """
     registry = CollectorRegistry()
-    listener = Listeners([LogListener(debugging=settings.server.log_level == "debug"), PrometheusListener(registry)])
+    metrics = PrometheusListener(registry)
+    listener = Listeners([LogListener(debugging=settings.server.log_level == "debug"), metrics])
     threads = settings.encoder_threads or os.cpu_count() or 1
     screen = StandardScreen(
         Encoder.shipped(),
@@ -88,21 +99,37 @@ def build(settings: Settings) -> Service:
 
     book = PolicyBook(settings.policies, pattern_names(), on_load=prepare, on_status=tell)
     tell(book.status)
-    judge, own = _judge(settings, lambda: [policy.spec.chat.system_prompt for policy in book])
+    judging = _judge(settings, lambda: [policy.spec.chat.system_prompt for policy in book])
+    most = settings.limits.max_waiting_texts
+    # One piece more than there are threads: a thread that is done finds the next one waiting.
+    turns = Turns(slots=threads + 1, most=most)
     moderator = Moderator(
         screen=screen,
-        judge=judge,
+        judge=judging.judge,
         cache=_cache(settings, listener),
         secret=settings.cache_secret,
         listener=listener,
-        # One piece more than there are threads: a thread that is done finds the next one waiting.
-        turns=Turns(slots=threads + 1, most=settings.limits.max_waiting_texts),
+        turns=turns,
     )
-    upstreams = _upstreams(settings.upstream)
-    if not upstreams and own is not None:
+    upstreams = _upstreams(settings.upstream, listener)
+    if not upstreams and judging.upstream is not None:
         # Nobody else answers, and a model that can is here already.
-        upstreams = Upstreams([own], {})
-    chat = GuardedChat(moderator, upstreams)
+        upstreams = Upstreams([WatchedUpstream(judging.upstream, listener)], {})
+    chat = GuardedChat(moderator, upstreams, listener)
+    metrics.look_up(
+        queues=[Queue("screen", lambda: turns.waiting, CROWD * most), *judging.queues],
+        windows=lambda: screen.windows,
+        streams=lambda: chat.streams,
+        judge_open=judging.left_alone,
+    )
+    ProcessCollector(registry=registry)
+    Info("guard_build", "The version that runs, and its models", registry=registry).info(
+        {
+            "version": __version__,
+            "screen": screen.name,
+            "judge": judging.judge.name if judging.judge is not None else "",
+        }
+    )
     return Service(settings, book, moderator, chat, _gate(settings, listener), listener, registry)
 
 
@@ -140,7 +167,7 @@ class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 600.0
 
 
-def _upstreams(asked: UpstreamSettings) -> Upstreams:
+def _upstreams(asked: UpstreamSettings, listener: Listener) -> Upstreams:
     """The servers that answer chats.
 
     Raises:
@@ -161,7 +188,10 @@ def _upstreams(asked: UpstreamSettings) -> Upstreams:
             raise ConfigError(f"{asked.file}: `{one.name}` takes its key from {one.key_env}, which is not set")
     return Upstreams(
         [
-            RemoteUpstream(one.name, one.url, key=key, timeout=one.timeout_seconds, system_role=one.system_role)
+            WatchedUpstream(
+                RemoteUpstream(one.name, one.url, key=key, timeout=one.timeout_seconds, system_role=one.system_role),
+                listener,
+            )
             for one, key in zip(listed, keys, strict=True)
         ],
         {one.name: one.models for one in listed},
@@ -181,14 +211,23 @@ def _listed(file: Path) -> list[_Listed]:
     return listed
 
 
-def _judge(settings: Settings, prompts: Callable[[], list[str]]) -> tuple[Judge | None, Upstream | None]:
-    """The judge that the settings ask for, and what else its model can do: answer chats, which may begin with one of
+class _Judging(NamedTuple):
+    """A judge, what else its model can do, and what metrics show of it."""
+
+    judge: Judge | None = None
+    upstream: Upstream | None = None
+    queues: tuple[Queue, ...] = ()
+    left_alone: Callable[[], bool] | None = None
+
+
+def _judge(settings: Settings, prompts: Callable[[], list[str]]) -> _Judging:
+    """The judge that the settings ask for. What else its model can do is to answer chats, which may begin with one of
     the policies' `prompts`. Its own runtime is imported only for it."""
     asked = settings.judge
     if asked.local:
         return _local_judge(asked, prompts)
     if not asked.url:
-        return None, None
+        return _Judging()
     from guard.judge.remote import RemoteJudge  # noqa: PLC0415
 
     # Whoever else uses that server cannot tell from its prefix cache what was asked here.
@@ -206,10 +245,11 @@ def _judge(settings: Settings, prompts: Callable[[], list[str]]) -> tuple[Judge 
         context=asked.context_tokens,
         salt=salt,
     )
-    return remote, None
+    queue = Queue("judge", lambda: remote.waiting, asked.max_waiting)
+    return _Judging(remote, None, (queue,), lambda: remote.left_alone)
 
 
-def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> tuple[Judge, Upstream | None]:
+def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> _Judging:
     try:
         from guard.chat.local import LocalUpstream  # noqa: PLC0415
         from guard.engine.engine import Engine  # noqa: PLC0415
@@ -219,7 +259,12 @@ def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> tupl
     engine = Engine(asked.local)
     judge = LocalJudge(engine, form=asked.format, context=asked.context_tokens, waiting=asked.max_waiting)
     # A model that was trained to judge has nothing to say.
-    return judge, LocalUpstream(engine, prompts=prompts) if asked.format == "instruct" else None
+    upstream = LocalUpstream(engine, prompts=prompts) if asked.format == "instruct" else None
+    queues = (
+        Queue("judge", lambda: judge.waiting, asked.max_waiting),
+        Queue("engine", lambda: engine.scheduler.waiting, engine.scheduler.most_waiting),
+    )
+    return _Judging(judge, upstream, queues)
 
 
 def _remedy(exc: ImportError) -> str:

@@ -5,7 +5,7 @@ its tool calls. Definitions of tools are the application's own and are not check
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ __all__ = [
     "places_of",
     "redacted",
     "restore",
+    "speaks",
     "with_system_prompt",
 ]
 
@@ -220,6 +221,14 @@ def places_of(delta: Any) -> list[Place]:
         elif name not in _NO_TEXT:
             places += [Place(name, *piece) for piece in _strings(value, partial(delta.__setitem__, name))]
     return places
+
+
+def speaks(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk of a stream has words of an answer, and not only a role, an end or usage."""
+    choices = chunk.get("choices")
+    return isinstance(choices, list) and any(
+        place.text for choice in choices if isinstance(choice, dict) for place in places_of(choice.get("delta"))
+    )
 
 
 def _call_places(call: Any, number: int) -> list[Place]:

@@ -1,6 +1,7 @@
 """The rails of a guarded chat: the prompt's check, the whole answer's, and the stream's."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from guard.chat.conversation import (
     messages_of,
     redacted,
     restore,
+    speaks,
     with_system_prompt,
 )
 from guard.chat.options import Options
@@ -26,6 +28,7 @@ from guard.errors import InvalidContent, UpstreamFailed
 from guard.moderator import Moderator
 from guard.policy import Policy
 from guard.policy.redaction import Redactor
+from guard.telemetry import Listener, Listeners, RailDone, StreamBegun
 from guard.verdict import Verdict
 
 __all__ = ["Answered", "Begun", "GuardedChat", "Refused", "prompt_filter_results"]
@@ -44,7 +47,7 @@ class Refused(NamedTuple):
 class Begun(NamedTuple):
     """A request whose prompt has passed: where its answer comes from, and what is put back into it.
 
-    `characters`: of the prompt's messages, as the client sent them.
+    `characters`: of the prompt's messages, as the client sent them; `came`: when, on `time.perf_counter`.
     """
 
     upstream: Upstream
@@ -56,14 +59,20 @@ class Begun(NamedTuple):
     redactor: Redactor
     context: tuple[Turn, ...]
     early: "_Early | None"
+    came: float
 
 
 class GuardedChat:
-    """Checks both sides of a chat. One for a service; every request is by itself."""
+    """Checks both sides of a chat. One for a service; every request is by itself.
 
-    def __init__(self, moderator: Moderator, upstreams: Upstreams) -> None:
+    `streams`: answers that are on their way to their clients right now.
+    """
+
+    def __init__(self, moderator: Moderator, upstreams: Upstreams, listener: Listener | None = None) -> None:
         self.upstreams = upstreams
+        self.streams = 0
         self._moderator = moderator
+        self._listener = listener if listener is not None else Listeners()
 
     async def begin(
         self,
@@ -78,6 +87,7 @@ class GuardedChat:
         Raises:
             Overloaded: too many texts are waiting already.
         """
+        came = time.perf_counter()
         chat = policy.spec.chat
         upstream, model = self.upstreams.of(body["model"])
         body = body | {"model": model}
@@ -85,6 +95,7 @@ class GuardedChat:
         system_prompt = options.system_prompt(policy)
         uninspected = tuple([part for message in messages for part in message.uninspected])
         if uninspected and chat.uninspected == "refuse":
+            self._listener.on_event(RailDone(policy.name, "input", "block"))
             return Refused(chat.refusals.input, RailReport("block", {}, uninspected), ())
         early = None
         if chat.speculative:
@@ -97,6 +108,7 @@ class GuardedChat:
                 await early.close()
             raise
         report = RailReport.of(verdicts)
+        self._listener.on_event(RailDone(policy.name, "input", report.action))
         report = msgspec.structs.replace(report, uninspected=tuple(dict.fromkeys([*uninspected, *report.uninspected])))
         cut = [(message, v.cuts) for (message, _), v in zip(checked, verdicts, strict=True) if v.cuts]
         if early is not None and (report.action == "block" or cut):
@@ -110,7 +122,7 @@ class GuardedChat:
             redacted(message, cuts, redactor)
         told = with_system_prompt(body, system_prompt, upstream.system_role)
         context = context_of(messages_of(body) if cut else messages)
-        return Begun(upstream, told, options, report, verdicts, characters, redactor, context, early)
+        return Begun(upstream, told, options, report, verdicts, characters, redactor, context, early, came)
 
     async def answer(self, begun: Begun, policy: Policy, headers: Mapping[str, str]) -> "Answered":
         """A whole answer, each choice checked; what is blocked has its refusal in place. `guard` says what was found.
@@ -133,6 +145,7 @@ class GuardedChat:
             if policy.spec.redaction.restore and verdict.action != "block":
                 restore(message_of(choice["message"], "$"), begun.redactor)
         report = RailReport.of(verdicts)
+        self._listener.on_event(RailDone(policy.name, "output", report.action))
         unseen = [part for _, message in messages for part in message.uninspected]
         report = msgspec.structs.replace(report, uninspected=tuple(dict.fromkeys([*report.uninspected, *unseen])))
         told["guard"] = shown(policy, begun.report, report)
@@ -169,14 +182,25 @@ class GuardedChat:
             expected=count if isinstance(count, int) else 1,
         )
         azure = begun.options.style_under(policy) == "azure"
-        async with aclosing(flow.run(chunks)) as vetted:
-            async for leaving in vetted:
-                if azure:
-                    # Once there is an answer: until then an error has a status of its own.
-                    found = prompt_filter_results(policy, begun.verdicts)
-                    leaving.insert(0, _AZURES_FIRST | {"prompt_filter_results": found})
-                    azure = False
-                yield leaving
+        silent = True
+        self.streams += 1
+        try:
+            async with aclosing(flow.run(chunks)) as vetted:
+                async for leaving in vetted:
+                    if azure:
+                        # Once there is an answer: until then an error has a status of its own.
+                        found = prompt_filter_results(policy, begun.verdicts)
+                        leaving.insert(0, _AZURES_FIRST | {"prompt_filter_results": found})
+                        azure = False
+                    if silent and any(map(speaks, leaving)):
+                        silent = False
+                        self._listener.on_event(StreamBegun(policy.name, time.perf_counter() - begun.came))
+                    yield leaving
+        finally:
+            self.streams -= 1
+            # Where the client has left, or the upstream has broken off, nothing may have been checked to its end.
+            if verdicts := [verdict for own in flow.verdicts for verdict in own]:
+                self._listener.on_event(RailDone(policy.name, "output", RailReport.of(verdicts).action))
         if begun.options.moderation is not None:
             told = moderated(policy, begun.options.moderation, begun.verdicts, flow.verdicts)
             last = {name: value for name, value in flow.last.items() if name != "usage"}

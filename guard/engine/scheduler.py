@@ -87,6 +87,16 @@ class Scheduler:
         """Runs for as long as the process."""
         threading.Thread(target=self._work, name="engine", daemon=True).start()
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that are not read to their end yet; what is being written is none of them."""
+        return len(self._fresh) + len(self._begun) + len(self._chats)
+
+    @property
+    def most_waiting(self) -> int:
+        """Jobs that may wait."""
+        return self._sizes.waiting
+
     def submit(self, *jobs: Job) -> None:
         """Queues all of them or none.
 
@@ -99,7 +109,7 @@ class Scheduler:
             self._check(job)
         with self._changed:
             self._sweep()
-            waiting = len(self._fresh) + len(self._begun) + len(self._chats)
+            waiting = self.waiting
             if waiting + len(jobs) > self._sizes.waiting:
                 raise Overloaded(f"{waiting} inquiries wait for the model; at most {self._sizes.waiting} may")
             for job in jobs:

@@ -72,6 +72,11 @@ class LocalJudge:
         self._open = 0
         self._lock = threading.Lock()
 
+    @property
+    def waiting(self) -> int:
+        """Inquiries that are not answered yet."""
+        return self._open
+
     async def answer(self, inquiries: Sequence[Inquiry], *, deadline: float | None) -> list[Answers]:
         """See `Judge.answer`."""
         with self._lock:

@@ -196,6 +196,16 @@ class RemoteJudge:
         said = _ENCODER.encode([VERSION, model, api, form, self._wrapping, context])
         self.fingerprint = hashlib.blake2b(said, digest_size=8).hexdigest()
 
+    @property
+    def waiting(self) -> int:
+        """Inquiries that are not answered yet."""
+        return self._waiting
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether the server has failed repeatedly and has not answered since."""
+        return self._breaker.open
+
     async def answer(self, inquiries: Sequence[Inquiry], *, deadline: float | None) -> list[Answers]:
         """See `Judge.answer`."""
         if self._waiting + len(inquiries) > self._most_waiting:

@@ -84,12 +84,18 @@ class StandardScreen:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="screen")
         self._max_waiting = max_waiting
         self._waiting = 0
+        self._windows = 0
         self._lock = threading.Lock()
         # Weak, so that what was compiled for a policy goes when the last request under it has gone.
         self._rules: WeakKeyDictionary[Policy, _Rules] = WeakKeyDictionary()
         self.name = encoder.name
         self._static = encoder.static if static else None
         self.fingerprint = _fingerprint(encoder, static=self._static is not None)
+
+    @property
+    def windows(self) -> int:
+        """Windows of texts that the encoder has read so far, hidden readings included."""
+        return self._windows
 
     def prepare(self, policy: Policy) -> None:
         """Compiles the policy's rules, unless that was done."""
@@ -140,9 +146,11 @@ class StandardScreen:
         context = content.context[-1].text if content.context else ""
         try:
             own = self._encoder.read(normalised.text, role=content.role, context=context, deadline=deadline)
+            read = own.windows
             scores = self._scores(own, policy, rules)
             for view in normalised.views:
                 other = self._encoder.read(view.text, role=content.role, context=context, deadline=deadline)
+                read += other.windows
                 _raise(scores, self._scores(other, policy, rules), view)
         except ScreenFailed as exc:
             return Assessment(
@@ -152,6 +160,8 @@ class StandardScreen:
                 failures=("screen",),
                 error=str(exc),
             )
+        with self._lock:
+            self._windows += read
         return Assessment(
             scores=scores,
             hits=_bounded(hits),

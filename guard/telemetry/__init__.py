@@ -2,7 +2,7 @@
 
 events      what happened, as frozen structs handed to listeners
 log         the log: structured lines, never with moderated text
-prometheus  counters and latencies
+prometheus  counters, latencies, and what is looked up when it is asked for
 """
 
 from guard.telemetry.events import (
@@ -16,11 +16,16 @@ from guard.telemetry.events import (
     ModerationDone,
     ModerationFailed,
     PoliciesChanged,
+    RailDone,
     Refusal,
     RequestDone,
+    Stage,
+    StreamBegun,
+    UpstreamDone,
+    UpstreamOutcome,
 )
 from guard.telemetry.log import REQUEST_ID, LogListener, configure_logging
-from guard.telemetry.prometheus import PrometheusListener
+from guard.telemetry.prometheus import PrometheusListener, Queue
 
 __all__ = [
     "REQUEST_ID",
@@ -36,7 +41,13 @@ __all__ = [
     "ModerationFailed",
     "PoliciesChanged",
     "PrometheusListener",
+    "Queue",
+    "RailDone",
     "Refusal",
     "RequestDone",
+    "Stage",
+    "StreamBegun",
+    "UpstreamDone",
+    "UpstreamOutcome",
     "configure_logging",
 ]

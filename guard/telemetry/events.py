@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from guard.verdict import Verdict
+from guard.verdict import ActionWord, Verdict
 
 __all__ = [
     "AccessRefused",
@@ -21,14 +21,23 @@ __all__ = [
     "ModerationDone",
     "ModerationFailed",
     "PoliciesChanged",
+    "RailDone",
     "Refusal",
     "RequestDone",
+    "Stage",
+    "StreamBegun",
+    "UpstreamDone",
+    "UpstreamOutcome",
 ]
+
+
+Stage = Literal["normalise", "cache", "screen", "judge"]
 
 
 class ModerationDone(msgspec.Struct, frozen=True, tag=True):
     """One call of the moderator: its verdicts, and seconds spent in it. `partial`: on a text that is still being
-    written."""
+    written. `stages`: the seconds of those that it went through itself; where another call is waited for, the work is
+    that call's."""
 
     policy: str
     fingerprint: str
@@ -38,6 +47,7 @@ class ModerationDone(msgspec.Struct, frozen=True, tag=True):
     judged: int
     judge_tokens: int
     partial: bool = False
+    stages: tuple[tuple[Stage, float], ...] = ()
 
 
 class ModerationFailed(msgspec.Struct, frozen=True, tag=True):
@@ -97,6 +107,37 @@ class CacheStateChanged(msgspec.Struct, frozen=True, tag=True):
     error: str = ""
 
 
+UpstreamOutcome = Literal["ok", "refused", "timeout", "failed", "abandoned"]
+
+
+class UpstreamDone(msgspec.Struct, frozen=True, tag=True):
+    """One chat that a server was asked to answer.
+
+    `refused`: it did not want the request; `abandoned`: nobody wanted the rest, as after a block or where the client
+    has left. `first_token`: seconds until a stream's first words, None where there were none, or no stream.
+    """
+
+    upstream: str
+    outcome: UpstreamOutcome
+    seconds: float
+    first_token: float | None = None
+
+
+class RailDone(msgspec.Struct, frozen=True, tag=True):
+    """One side of a guarded chat was checked to its end; the hardest action that was found."""
+
+    policy: str
+    rail: Literal["input", "output"]
+    action: ActionWord
+
+
+class StreamBegun(msgspec.Struct, frozen=True, tag=True):
+    """The first words of a guarded stream leave, `seconds` after its prompt came to the input rail."""
+
+    policy: str
+    seconds: float
+
+
 Event = (
     ModerationDone
     | ModerationFailed
@@ -106,6 +147,9 @@ Event = (
     | KeysChanged
     | CacheFailed
     | CacheStateChanged
+    | UpstreamDone
+    | RailDone
+    | StreamBegun
 )
 
 

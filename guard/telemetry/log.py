@@ -19,6 +19,7 @@ from guard.telemetry.events import (
     ModerationFailed,
     PoliciesChanged,
     RequestDone,
+    UpstreamDone,
 )
 
 __all__ = ["REQUEST_ID", "LogListener", "configure_logging"]
@@ -125,6 +126,13 @@ class LogListener:
                 self._log.debug("cache_failed", operation=event.operation, error=event.error)
             case CacheStateChanged():
                 self._cache(event)
+            case UpstreamDone(outcome="timeout" | "failed"):
+                self._log.error(
+                    "upstream_failed",
+                    upstream=event.upstream,
+                    outcome=event.outcome,
+                    milliseconds=round(event.seconds * 1e3, 3),
+                )
 
     def _keys(self, event: KeysChanged) -> None:
         if event.problem:

@@ -1,8 +1,11 @@
-"""Prometheus metrics of events."""
+"""Prometheus metrics: of events, counted as they come, and of what is looked up when somebody asks for them."""
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from guard.telemetry.events import (
     AccessRefused,
@@ -13,22 +16,80 @@ from guard.telemetry.events import (
     ModerationDone,
     ModerationFailed,
     PoliciesChanged,
+    RailDone,
+    Refusal,
     RequestDone,
+    Stage,
+    StreamBegun,
+    UpstreamDone,
 )
 
-__all__ = ["PrometheusListener"]
+__all__ = ["PrometheusListener", "Queue"]
 
 _LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_STAGES = (0.00005, 0.0001, 0.00025, 0.0005, *_LATENCIES)
+_FIRST_TOKENS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Queue(NamedTuple):
+    """Something that waits: how many now, and how many may."""
+
+    name: str
+    waiting: Callable[[], int]
+    room: int
+
+
+class _Lookups(Collector):
+    """What is not counted but looked up: nothing is to be told while nobody asks."""
+
+    def __init__(
+        self,
+        queues: Sequence[Queue],
+        windows: Callable[[], int],
+        streams: Callable[[], int],
+        judge_open: Callable[[], bool] | None,
+    ) -> None:
+        self._queues = queues
+        self._windows = windows
+        self._streams = streams
+        self._judge_open = judge_open
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics as they are now."""
+        waiting = GaugeMetricFamily(
+            "guard_queue_waiting",
+            "Texts (screen), inquiries (judge), jobs (engine) in work or waiting",
+            labels=["queue"],
+        )
+        room = GaugeMetricFamily(
+            "guard_queue_room", "How many may be in work or wait; past that requests are refused", labels=["queue"]
+        )
+        for queue in self._queues:
+            waiting.add_metric([queue.name], queue.waiting())
+            room.add_metric([queue.name], queue.room)
+        yield waiting
+        yield room
+        yield CounterMetricFamily(
+            "guard_encoder_windows", "Windows of texts that the encoder has read", value=self._windows()
+        )
+        yield GaugeMetricFamily("guard_chat_streams", "Answers that are being streamed now", value=self._streams())
+        yield GaugeMetricFamily(
+            "guard_judge_open",
+            "1 while the judge's server is left alone after failures; 0 also where there is none",
+            value=self._judge_open is not None and self._judge_open(),
+        )
 
 
 class PrometheusListener:
     """Counts events in a registry of its own.
 
     Labels are bounded: policies and categories come from files, routes are templates, actions,
-    sources and stages are fixed words. Label children are looked up once and kept.
+    sources, stages and outcomes are fixed words, upstreams are named in the settings. Label children are looked up once
+    and kept. What has fixed labels is there from the start, with 0: an alert on its growth sees the first one too.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
         self._verdicts = Counter("guard_verdicts", "Verdicts given", ["policy", "action", "cached"], registry=registry)
         self._violations = Counter(
             "guard_violations",
@@ -60,6 +121,9 @@ class PrometheusListener:
         self._failures = Counter("guard_stage_failures", "Texts that a stage failed on", ["stage"], registry=registry)
         self._loads = Counter("guard_policy_loads", "Looks at a changed policy folder", ["accepted"], registry=registry)
         self._policies = Gauge("guard_policies", "Policies in use", registry=registry)
+        self._policies_rejected = Gauge(
+            "guard_policies_rejected", "1 while a changed policy folder is kept out for a mistake", registry=registry
+        )
         self._requests = Counter(
             "guard_http_requests", "HTTP requests", ["route", "method", "status"], registry=registry
         )
@@ -87,7 +151,60 @@ class PrometheusListener:
             ["operation"],
             registry=registry,
         )
+        self._stage = Histogram(
+            "guard_stage_seconds",
+            "Time in one stage of a call of the moderator",
+            ["stage"],
+            registry=registry,
+            buckets=_STAGES,
+        )
+        self._lookups = Counter("guard_cache_lookups", "Texts looked up in the cache", ["result"], registry=registry)
+        self._upstream = Counter(
+            "guard_upstream_requests",
+            "Chats that an upstream was asked to answer",
+            ["upstream", "outcome"],
+            registry=registry,
+        )
+        self._upstream_first = Histogram(
+            "guard_upstream_first_token_seconds",
+            "Time until the first words of an upstream's stream",
+            ["upstream"],
+            registry=registry,
+            buckets=_FIRST_TOKENS,
+        )
+        self._rails = Counter(
+            "guard_chat_rails", "Sides of chats that were checked", ["policy", "rail", "action"], registry=registry
+        )
+        self._first = Histogram(
+            "guard_chat_first_token_seconds",
+            "Time from a prompt's arrival until the first words of its answer may leave",
+            ["policy"],
+            registry=registry,
+            buckets=_FIRST_TOKENS,
+        )
         self._children: dict[tuple[Any, ...], Any] = {}
+        self._hits, self._misses = self._child(self._lookups, "hit"), self._child(self._lookups, "miss")
+        for stage in get_args(Stage):
+            self._child(self._stage, stage)
+        for stage in ("screen", "judge"):
+            self._child(self._failures, stage)
+        for reason in get_args(Refusal):
+            self._child(self._refused, reason)
+        for accepted in ("true", "false"):
+            self._child(self._loads, accepted)
+
+    def look_up(
+        self,
+        *,
+        queues: Sequence[Queue],
+        windows: Callable[[], int],
+        streams: Callable[[], int],
+        judge_open: Callable[[], bool] | None,
+    ) -> None:
+        """Adds what is asked for whenever the metrics are: queues, windows read by the encoder, open streams, and
+        whether the judge is left alone (None: it cannot be). Once for a registry; the calls must be quick.
+        """
+        self._registry.register(_Lookups(queues, windows, streams, judge_open))
 
     def on_event(self, event: Event) -> None:
         match event:
@@ -100,6 +217,7 @@ class PrometheusListener:
                 self._child(self._failures, event.stage).inc(event.texts)
             case PoliciesChanged():
                 self._child(self._loads, str(event.accepted).lower()).inc()
+                self._policies_rejected.set(not event.accepted)
                 if event.accepted:
                     self._policies.set(len(event.policies))
             case AccessRefused():
@@ -111,9 +229,30 @@ class PrometheusListener:
                 self._child(self._cache_failures, event.operation).inc()
             case CacheStateChanged():
                 self._child(self._cache_open, event.operation).set(event.state == "open")
+            case UpstreamDone() | RailDone() | StreamBegun():
+                self._chat(event)
+
+    def _chat(self, event: UpstreamDone | RailDone | StreamBegun) -> None:
+        match event:
+            case UpstreamDone():
+                self._child(self._upstream, event.upstream, event.outcome).inc()
+                if event.first_token is not None:
+                    self._child(self._upstream_first, event.upstream).observe(event.first_token)
+            case RailDone():
+                self._child(self._rails, event.policy, event.rail, event.action).inc()
+            case StreamBegun():
+                self._child(self._first, event.policy).observe(event.seconds)
 
     def _moderated(self, event: ModerationDone) -> None:
         self._child(self._moderation, event.policy).observe(event.seconds)
+        for stage, seconds in event.stages:
+            self._child(self._stage, stage).observe(seconds)
+        if not event.partial:
+            hits = sum([verdict.cached for verdict in event.verdicts])
+            if hits:
+                self._hits.inc(hits)
+            if hits < len(event.verdicts):
+                self._misses.inc(len(event.verdicts) - hits)
         if event.judged:
             self._judged.inc(event.judged)
             self._judge_tokens.inc(event.judge_tokens)
