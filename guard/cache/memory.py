@@ -2,8 +2,9 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from guard.cache import Claim
 from guard.verdict import Assessment
 
 __all__ = ["MemoryCache"]
@@ -42,6 +43,13 @@ class MemoryCache:
             self._kept.move_to_end(key)
         while len(self._kept) > self._entries:
             self._kept.popitem(last=False)
+
+    async def claim(self, keys: Sequence[bytes], seconds: float) -> Claim:
+        """Everything is the caller's: there is nobody else, and within the process `SingleFlight` sees to it."""
+        return Claim(frozenset(keys), {})
+
+    async def release(self, keys: Collection[bytes]) -> None:
+        """Nothing was noted."""
 
     async def close(self) -> None:
         self._kept.clear()

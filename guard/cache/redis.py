@@ -2,32 +2,34 @@
 
     get_many -> first level --miss--> reads of this turn of the event loop --> one MGET
     set_many -> first level --------> writes of this turn ------------------> one pipeline of SET PX
+    claim    -----------------------> goes with the writes -----------------> SET NX PX of locks, then the entries
 
-Nobody waits for a write, and for a read no longer than `timeout`. Reads and writes each have a
+Nobody waits for a write, and for a read or a claim no longer than `timeout`. Reads and writes each have a
 breaker: a Redis that is full refuses writes and still answers reads.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Sized
-from typing import Generic, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Sized
+from typing import Any, Generic, Literal, TypeVar
 
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from guard.breaker import Breaker
-from guard.cache import FORMAT
+from guard.cache import FORMAT, Claim
 from guard.cache.codec import decode, encode
 from guard.cache.memory import MemoryCache
-from guard.redis_client import connecting
+from guard.redis_client import FAILURES, connecting, pipelined, values
 from guard.telemetry import CacheFailed, CacheStateChanged, Listener
 from guard.verdict import Assessment
 
 __all__ = ["RedisCache"]
 
 _PREFIX = f"guard:v{FORMAT}:".encode()
+_LOCK = f"guard:lock:v{FORMAT}:".encode()
 _NEAR_SECONDS = 5.0
 _TTL_JITTER = 0.1
 _READS_IN_FLIGHT = 3
@@ -68,7 +70,10 @@ class RedisCache:
         self._timeout = timeout
         self._near = MemoryCache(entries=entries, ttl=min(ttl, _NEAR_SECONDS), clock=clock)
         self._reads = _Lane("get", self._read, _miss, _READS_IN_FLIGHT, Breaker(clock), listener)
-        self._writes = _Lane("set", self._write, _forget, _WRITES_IN_FLIGHT, Breaker(clock), listener)
+        self._writes: _Lane[_Write | _Claiming] = _Lane(
+            "set", self._write, _forget, _WRITES_IN_FLIGHT, Breaker(clock), listener
+        )
+        self._claimed: set[bytes] = set()
 
     async def get_many(self, keys: Sequence[bytes]) -> list[Assessment | None]:
         found = await self._near.get_many(keys)
@@ -87,7 +92,34 @@ class RedisCache:
     async def set_many(self, entries: Mapping[bytes, Assessment]) -> None:
         await self._near.set_many(entries)
         if entries:
-            self._writes.put(dict(entries))
+            self._writes.put(_Write(dict(entries), self._given_up(entries)))
+
+    async def claim(self, keys: Sequence[bytes], seconds: float) -> Claim:
+        claiming = _Claiming(tuple(keys), max(1, round(seconds * 1e3)))
+        # Also those that are still to be answered: an answer that comes too late may have made a lock.
+        self._claimed.update(claiming.keys)
+        self._writes.put(claiming)
+        try:
+            async with asyncio.timeout(self._timeout):
+                claim = await asyncio.shield(claiming.answer)
+        except TimeoutError:
+            return Claim(frozenset(keys), {})
+        except asyncio.CancelledError:
+            await self.release(keys)
+            raise
+        self._claimed.difference_update(set(keys) - claim.mine)
+        return claim
+
+    async def release(self, keys: Collection[bytes]) -> None:
+        locks = self._given_up(keys)
+        if locks:
+            self._writes.put(_Write({}, locks))
+
+    def _given_up(self, keys: Collection[bytes]) -> list[bytes]:
+        """The locks on these keys that are this cache's, from now on no longer."""
+        held = [key for key in keys if key in self._claimed]
+        self._claimed.difference_update(held)
+        return [_LOCK + key for key in held]
 
     async def close(self) -> None:
         """Writes what is waiting, for half a second at most, then disconnects."""
@@ -97,30 +129,83 @@ class RedisCache:
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._client.aclose()
-        except (RedisError, OSError):
+        except FAILURES:
             return
 
     async def _read(self, questions: list["_Question"]) -> None:
-        keys = list({key: None for question in questions for key in question.keys})
-        values = await self._client.mget([_PREFIX + key for key in keys])
+        known = await self._entries(list({key: None for question in questions for key in question.keys}))
+        for question in questions:
+            question.settle(known)
+
+    async def _entries(self, keys: list[bytes]) -> dict[bytes, Assessment]:
+        """What Redis knows; the first level has it from now on as well."""
         known = {}
-        for key, value in zip(keys, values, strict=True):
+        for key, value in zip(keys, await values(self._client, [_PREFIX + key for key in keys]), strict=True):
             assessment = decode(value) if isinstance(value, bytes) else None
             if assessment is not None:
                 known[key] = assessment
         await self._near.set_many(known)
-        for question in questions:
-            question.settle(known)
+        return known
 
-    async def _write(self, writes: list[dict[bytes, Assessment]]) -> None:
-        entries = {key: assessment for write in writes for key, assessment in write.items()}
-        async with self._client.pipeline(transaction=False) as pipeline:
-            for key, assessment in entries.items():
+    async def _write(self, items: list["_Write | _Claiming"]) -> None:
+        commands: list[tuple[Any, ...]] = []
+        for item in items:
+            if isinstance(item, _Claiming):
+                commands += [("SET", _LOCK + key, b"", "NX", "PX", item.milliseconds) for key in item.keys]
+                continue
+            for key, assessment in item.entries.items():
                 life = self._ttl * random.uniform(1 - _TTL_JITTER, 1 + _TTL_JITTER)
-                pipeline.set(_PREFIX + key, encode(assessment), px=max(1, round(life * 1e3)))
-            for answer in await pipeline.execute(raise_on_error=False):
-                if isinstance(answer, Exception):
-                    raise answer
+                commands.append(("SET", _PREFIX + key, encode(assessment), "PX", max(1, round(life * 1e3))))
+            # After the entries, so that whoever finds the lock gone finds them. The lock may have run out and
+            # be another's by now: then work is done twice, which is no harm.
+            commands += [("DEL", lock) for lock in item.locks]
+        answers = iter(await pipelined(self._client, commands))
+        claims = []
+        for item in items:
+            taken = [next(answers) for _ in range(len(item))]
+            if isinstance(item, _Claiming):
+                claims.append((item, {key for key, made in zip(item.keys, taken, strict=True) if made}))
+        if claims:
+            await self._settle(claims)
+
+    async def _settle(self, claims: list[tuple["_Claiming", set[bytes]]]) -> None:
+        """Answers claims. Entries are read after locks are taken: who held one may have written before it went."""
+        keys = list({key: None for claiming, _ in claims for key in claiming.keys})
+        known = await self._entries(keys)
+        for claiming, made in claims:
+            found = {key: known[key] for key in claiming.keys if key in known}
+            claiming.settle(Claim(frozenset(made - found.keys()), found))
+        needless = [_LOCK + key for _, made in claims for key in made & known.keys()]
+        if needless:
+            await pipelined(self._client, [("DEL", lock) for lock in needless])
+
+
+class _Write:
+    """Entries to keep, and locks that are given up with them."""
+
+    def __init__(self, entries: dict[bytes, Assessment], locks: list[bytes]) -> None:
+        self.entries = entries
+        self.locks = locks
+
+    def __len__(self) -> int:
+        return len(self.entries) + len(self.locks)
+
+
+class _Claiming:
+    """The keys of one claim, and the future that gets what came of it."""
+
+    def __init__(self, keys: tuple[bytes, ...], milliseconds: int) -> None:
+        self.keys = keys
+        self.milliseconds = milliseconds
+        self.answer: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def settle(self, claim: Claim) -> None:
+        """Answers, unless that has been done."""
+        if not self.answer.done():
+            self.answer.set_result(claim)
 
 
 class _Question:
@@ -144,8 +229,11 @@ def _miss(questions: Sequence[_Question]) -> None:
         question.settle({})
 
 
-def _forget(writes: Sequence[dict[bytes, Assessment]]) -> None:
-    """Nobody waits for a write."""
+def _forget(items: Sequence[_Write | _Claiming]) -> None:
+    """Nobody waits for a write; a claim that cannot be made counts as made."""
+    for item in items:
+        if isinstance(item, _Claiming):
+            item.settle(Claim(frozenset(item.keys), {}))
 
 
 class _Lane(Generic[T]):
@@ -226,7 +314,7 @@ class _Lane(Generic[T]):
         try:
             await self._act(items)
             error = ""
-        except (RedisError, OSError) as exc:
+        except FAILURES as exc:
             error = _described(exc)
         finally:
             self._refuse(items)
@@ -249,6 +337,12 @@ class _Lane(Generic[T]):
 
 
 def _described(exc: Exception) -> str:
-    """The error; of an answer only its kind, for Redis may repeat keys and values of the command."""
+    """The error; of an answer only its kind, for Redis may repeat keys and values of the command.
+
+    Of Sentinels that know no primary too: there redis-py may repeat how it logs in to them.
+    """
     name = type(exc).__name__
-    return f"{name}: {exc}" if isinstance(exc, (RedisConnectionError, RedisTimeoutError, OSError)) else name
+    told = isinstance(exc, (RedisConnectionError, RedisTimeoutError, OSError)) and not isinstance(
+        exc, MasterNotFoundError
+    )
+    return f"{name}: {exc}" if told else name

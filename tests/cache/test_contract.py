@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guard.cache import VerdictCache
+from guard.cache import FORMAT, VerdictCache
 from guard.cache.codec import decode, encode
 from guard.cache.memory import MemoryCache
 from guard.cache.redis import RedisCache
@@ -185,7 +185,7 @@ def test_decoding_undoes_encoding(assessment: Assessment) -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=200) | st.builds(lambda rest: b"\x01" + rest, st.binary(max_size=200)))
+@given(st.binary(max_size=200) | st.builds(lambda rest: bytes([FORMAT]) + rest, st.binary(max_size=200)))
 def test_decoding_never_raises(value: bytes) -> None:
     """Whatever lies in Redis, reading it gives an assessment or nothing."""
     assert isinstance(decode(value), Assessment | None)
@@ -200,7 +200,7 @@ def test_a_value_cut_short_is_no_value(assessment: Assessment, data: st.DataObje
 
 
 @settings(deadline=None)
-@given(assessments, st.integers(0, 255).filter(lambda mark: mark != 1))
+@given(assessments, st.integers(0, 255).filter(lambda mark: mark != FORMAT))
 def test_a_value_of_another_format_is_no_value(assessment: Assessment, mark: int) -> None:
     """Replicas of two versions share a Redis during a rollout; neither may read the other's scores."""
     assert decode(bytes([mark]) + encode(assessment)[1:]) is None

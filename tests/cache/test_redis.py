@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from guard.breaker import Breaker
-from guard.cache import CacheKeyer
+from guard.cache import FORMAT, CacheKeyer
 from guard.cache.codec import encode
 from guard.cache.redis import RedisCache
 from guard.content import Content
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 KEY = b"\x00\xffk" + b"k" * 29
 OTHER = b"o" * 32
+MARK = bytes([FORMAT])
 
 
 def stored(key: bytes) -> bytes:
-    return b"guard:v1:" + key
+    return b"guard:v%d:" % FORMAT + key
 
 
 async def fail_until_open(cache: RedisCache) -> None:
@@ -191,7 +192,7 @@ async def test_a_flushed_server_is_missed_and_filled_again(
 
 @pytest.mark.parametrize(
     "value",
-    [b"", b"\x01", b"\x00", b"garbage", b"\xff" * 500, b"\x01\xc1", b'{"scores": {}}', b"\x01" + b"\x91" * 9_000],
+    [b"", MARK, b"\x00", b"garbage", b"\xff" * 500, MARK + b"\xc1", b'{"scores": {}}', MARK + b"\x91" * 9_000],
     ids=["empty", "mark-only", "nul", "words", "ones", "reserved", "json", "nested"],
 )
 async def test_a_damaged_value_is_a_miss_that_the_next_write_heals(
