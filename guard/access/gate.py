@@ -47,8 +47,7 @@ class Gate:
 
     async def admit(self, caller: Caller, characters: int) -> dict[str, Allowance]:
         """Takes a request of so many characters from the caller's rates; raises RateLimited."""
-        rates = caller.rates
-        if rates.requests_per_minute is None and rates.characters_per_minute is None:
+        if not caller.limited:
             return {}
         try:
             return await self._limiter.admit(caller, characters)

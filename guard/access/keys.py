@@ -86,6 +86,11 @@ class Caller(NamedTuple):
     block_style: Literal["openai", "openai_error", "mistral", "azure"] | None = None
     rates: Rates = Rates()
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a bound to what it may use."""
+        return self.rates.requests_per_minute is not None or self.rates.characters_per_minute is not None
+
     def policy(self, named: str | None, default: str) -> str:
         """The name of the policy that a request is under; `default` is everybody's.
 

@@ -216,7 +216,7 @@ def router(service: Service) -> Router:
             raise NoJudge(_NO_JUDGE)
         policy = service.book[service.gate.policy(caller, None, service.settings.default_policy)]
         await admitted(service.gate, caller, len(content.text))
-        async with while_present(request.receive):
+        with while_present(request.receive):
             (told,) = await judge.answer([inquiry], deadline=time.monotonic() + policy.spec.deadline_ms / 1e3)
         return answer(_response(judge.name, asked, told))
 

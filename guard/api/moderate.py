@@ -53,7 +53,8 @@ def router(service: Service) -> Router:
         if asked.store:
             raise InvalidContent("this version keeps no texts: send `store: false`, or leave it out", path="$.store")
         only = frozenset(asked.categories) if asked.categories is not None else None
-        await admitted(service.gate, caller, sum([len(content.text) for content in contents]))
+        if caller.limited:
+            await admitted(service.gate, caller, sum([len(content.text) for content in contents]))
         done = await service.moderator.moderate(
             contents, policy, only=only, explained=asked.explain, tenant=caller.tenant
         )
@@ -72,7 +73,7 @@ def router(service: Service) -> Router:
             raise MethodNotAllowedException(headers={"Allow": "POST"})
         caller = caller_of(scope, service.gate)
         body = await read(scope, receive, limits.max_body_bytes)
-        async with while_present(receive):
+        with while_present(receive):
             answer = await answered(body, caller)
         length = (b"content-length", str(len(answer)).encode())
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, length]})

@@ -1,8 +1,6 @@
 """Whether the client is still there: what nobody waits for any more is not worked on."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from litestar.types import Receive
 
@@ -20,38 +18,38 @@ async def gone(receive: Receive) -> None:
         pass
 
 
-@asynccontextmanager
-async def while_present(receive: Receive) -> AsyncIterator[None]:
-    """Work that is cancelled once the client has left.
+class while_present:
+    """`with while_present(receive)`: the work inside is cancelled once the client has left. For one task.
 
     Raises:
         ClientGone: it has.
     """
-    work = asyncio.current_task()
-    assert work is not None
-    watcher: asyncio.Task[None] | None = None
-    left = False
 
-    def leave(_: object) -> None:
-        nonlocal left
-        if watcher is not None and not watcher.cancelled() and watcher.exception() is None:
-            left = True
-            work.cancel()
+    __slots__ = ("_left", "_receive", "_timer", "_watcher", "_work")
 
-    def watch() -> None:
-        nonlocal watcher
-        watcher = asyncio.get_running_loop().create_task(gone(receive))
-        watcher.add_done_callback(leave)
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+        self._left = False
 
-    timer = asyncio.get_running_loop().call_later(_PATIENCE, watch)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if left and work.uncancel() == 0:
+    def __enter__(self) -> None:
+        self._work = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._watch)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.remove_done_callback(self._leave)
+            self._watcher.cancel()
+        ours = self._left and isinstance(error, asyncio.CancelledError)
+        if ours and self._work is not None and self._work.uncancel() == 0:
             raise ClientGone("the client left before its answer was ready") from None
-        raise
-    finally:
-        timer.cancel()
-        if watcher is not None:
-            watcher.remove_done_callback(leave)
-            watcher.cancel()
+
+    def _watch(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(gone(self._receive))
+        self._watcher.add_done_callback(self._leave)
+
+    def _leave(self, watcher: asyncio.Task[None]) -> None:
+        if self._work is not None and not watcher.cancelled() and watcher.exception() is None:
+            self._left = True
+            self._work.cancel()

@@ -35,13 +35,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head and self._late is None:
-            self._wait()
         was_in_head, before = self._in_head, self._heads
         super().data_received(data)
         # Of data in which a head or a body has ended nobody knows how much is the next head's: less than a read.
         still = was_in_head and self._in_head and self._heads == before
         self._incomplete = self._incomplete + len(data) if still else 0
+        # Most heads come whole, and need no clock.
+        if self._in_head and self._late is None and (still or self._heads == before):
+            self._wait()
         if self._incomplete > MOST_HEAD and not self.transport.is_closing():
             self.send_400_response("The request's head is too large.")
 
