@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Info, ProcessCollector
 from guard import __version__
 from guard.access import Gate, KeyBook
 from guard.access.rates import Limiter
-from guard.access.shared import RedisBuckets
+from guard.access.shared import IN_FLIGHT, RedisBuckets
 from guard.cache import VerdictCache
 from guard.cache.memory import MemoryCache
 from guard.cache.redis import RedisCache
@@ -145,7 +145,9 @@ def _gate(settings: Settings, listener: Listener) -> Gate:
         keys = KeyBook(file, on_status=lambda status: listener.on_event(KeysChanged(status.usable, status.problem)))
         listener.on_event(KeysChanged(keys.status.usable))
     url = settings.cache.redis_url
-    shared = RedisBuckets(connecting(url, timeout=_RATE_SECONDS, connections=4)) if url and keys is not None else None
+    shared = None
+    if url and keys is not None:
+        shared = RedisBuckets(connecting(url, timeout=_RATE_SECONDS, connections=IN_FLIGHT))
     return Gate(keys, Limiter(shared), listener)
 
 

@@ -8,11 +8,11 @@ from guard.access.rates import Grant
 from guard.breaker import Breaker
 from guard.redis_client import FAILURES, Client
 
-__all__ = ["RedisBuckets"]
+__all__ = ["IN_FLIGHT", "RedisBuckets"]
 
 _PREFIX = "guard:rate:"
 _LIFE_MS = 120_000
-_IN_FLIGHT = 4
+IN_FLIGHT = 4
 """No more than the client has connections: redis-py raises when asked for more, and that says nothing of Redis."""
 _TAKE = """\
 local limit, want, least = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -43,7 +43,7 @@ class RedisBuckets:
         self._take = client.register_script(_TAKE)
         self._client = client
         self._breaker = Breaker(clock)
-        self._slots = asyncio.Semaphore(_IN_FLIGHT)
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
 
     async def take(self, name: str, limit: int, want: float, least: float) -> Grant | None:
         """See `SharedBuckets`."""

@@ -141,10 +141,9 @@ class _Chat:
         policy = service.book[service.gate.policy(caller, named, service.settings.default_policy)]
         style = "azure" if deployment is not None else caller.block_style
         options = options_of(asked, ours, policy, style=style, tenant=caller.tenant)
-        messages = _checked(asked, self._limits)
+        messages, characters = _checked(asked, self._limits)
         if not guarded.upstreams:
             raise NoUpstream(_NO_UPSTREAM)
-        characters = sum([len(piece.text) for message in messages for piece in message.pieces])
         await admitted(service.gate, caller, characters)
         given = _given(headers, keyed=service.gate.keys is not None)
         begun = await guarded.begin(asked, messages, policy, given, options)
@@ -171,8 +170,8 @@ def _given(headers: Mapping[str, str], *, keyed: bool) -> dict[str, str]:
     return given
 
 
-def _checked(asked: dict[str, Any], limits: Limits) -> list[conversation.Message]:
-    """The request's messages, within the limits."""
+def _checked(asked: dict[str, Any], limits: Limits) -> tuple[list[conversation.Message], int]:
+    """The request's messages, within the limits, and their characters."""
     if not isinstance(asked.get("model"), str) or not asked["model"]:
         raise InvalidContent("expected a model's name", path="$.model")
     if not isinstance(asked.get("stream"), bool | None):
@@ -180,8 +179,9 @@ def _checked(asked: dict[str, Any], limits: Limits) -> list[conversation.Message
     messages = conversation.messages_of(asked)
     if len(messages) > MOST_MESSAGES:
         raise InvalidContent(f"more than {MOST_MESSAGES} messages", path="$.messages")
-    check_length(sum([len(piece.text) for message in messages for piece in message.pieces]), "$.messages", limits)
-    return messages
+    characters = sum([len(piece.text) for message in messages for piece in message.pieces])
+    check_length(characters, "$.messages", limits)
+    return messages, characters
 
 
 async def _whole(send: Send, told: Answered, begun: Begun, policy: Policy) -> None:

@@ -41,7 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         still = was_in_head and self._in_head and self._heads == before
         self._incomplete = self._incomplete + len(data) if still else 0
         # Most heads come whole, and need no clock.
-        if self._in_head and self._late is None and (still or self._heads == before):
+        if still and self._late is None:
             self._wait()
         if self._incomplete > MOST_HEAD and not self.transport.is_closing():
             self.send_400_response("The request's head is too large.")

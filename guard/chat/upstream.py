@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, Literal, Protocol
 
 import aiohttp
@@ -61,12 +61,7 @@ class RemoteUpstream:
     async def complete(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
         """See `Upstream`."""
         try:
-            async with self._connected().post(
-                f"{self._root}/chat/completions",
-                data=msgspec.json.encode(body),
-                headers=self._headers(headers),
-                allow_redirects=False,
-            ) as response:
+            async with self._asked(body, headers) as response:
                 return await _whole(response)
         except (aiohttp.ClientError, OSError) as exc:
             raise self._failed(exc) from exc
@@ -74,12 +69,7 @@ class RemoteUpstream:
     async def stream(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> AsyncGenerator[dict[str, Any]]:
         """See `Upstream`."""
         try:
-            async with self._connected().post(
-                f"{self._root}/chat/completions",
-                data=msgspec.json.encode(body),
-                headers=self._headers(headers),
-                allow_redirects=False,
-            ) as response:
+            async with self._asked(body, headers) as response:
                 if response.status != 200 or not response.content_type.startswith("text/event-stream"):
                     # A whole answer where a stream was asked for is as wrong as an error.
                     await _whole(response, error=True)
@@ -103,6 +93,16 @@ class RemoteUpstream:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _asked(
+        self, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._connected().post(
+            f"{self._root}/chat/completions",
+            data=msgspec.json.encode(body),
+            headers=self._headers(headers),
+            allow_redirects=False,
+        )
 
     def _headers(self, given: Mapping[str, str]) -> dict[str, str]:
         kept = {name: given[name] for name in _FORWARDED if name in given}
