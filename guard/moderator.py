@@ -118,25 +118,12 @@ class Moderator:
         looked_up = self._clock()
         spent: dict[Stage, float] = {}
         missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
-        # What is still being written is nobody else's; who is patient may be served later than others may.
-        alone = patient or not remember
-
-        elsewhere: set[bytes] = set()
-
-        async def assess(keys: list[bytes]) -> dict[bytes, Assessment]:
-            work = {key: missing[key] for key in keys}
-            found, others = await self._assess(
-                work, policy, only, spent, patient=patient, remember=remember, session=session, tenant=tenant
+        fresh: dict[bytes, Assessment] = {}
+        own: frozenset[bytes] = frozenset()
+        if missing:
+            fresh, own = await self._fresh(
+                missing, policy, only, spent, patient=patient, remember=remember, session=session, tenant=tenant
             )
-            elsewhere.update(others)
-            return found
-
-        if not missing:
-            fresh, own = dict[bytes, Assessment](), frozenset[bytes]()
-        elif alone:
-            fresh, own = await assess(list(missing)), frozenset(missing)
-        else:
-            fresh, own = await self._flights.run(missing, assess)
         assessments = [hit if hit is not None else fresh[key] for key, hit in zip(keys, known, strict=True)]
         verdicts = [
             decide(
@@ -159,8 +146,8 @@ class Moderator:
             ]
         moderation = Moderation(
             verdicts=tuple(verdicts),
-            judged=sum([fresh[key].judged for key in own - elsewhere]),
-            judge_tokens=sum([fresh[key].judge_tokens for key in own - elsewhere]),
+            judged=sum([fresh[key].judged for key in own]),
+            judge_tokens=sum([fresh[key].judge_tokens for key in own]),
             seconds=self._clock() - started,
         )
         stages: list[tuple[Stage, float]] = [("normalise", normalised - started)]
@@ -180,6 +167,37 @@ class Moderator:
         if self.judge is not None:
             await self.judge.close()
         await self._cache.close()
+
+    async def _fresh(
+        self,
+        missing: dict[bytes, Material],
+        policy: Policy,
+        only: frozenset[str] | None,
+        spent: dict[Stage, float],
+        *,
+        patient: bool,
+        remember: bool,
+        session: str | None,
+        tenant: str,
+    ) -> tuple[dict[bytes, Assessment], frozenset[bytes]]:
+        """What the cache does not know, and the keys of what was worked on for this call: not for another one, here or
+        at another replica. `spent` gets the seconds."""
+        elsewhere: set[bytes] = set()
+
+        async def assess(keys: list[bytes]) -> dict[bytes, Assessment]:
+            work = {key: missing[key] for key in keys}
+            found, others = await self._assess(
+                work, policy, only, spent, patient=patient, remember=remember, session=session, tenant=tenant
+            )
+            elsewhere.update(others)
+            return found
+
+        # What is still being written is nobody else's; who is patient may be served later than others may.
+        if patient or not remember:
+            fresh, own = await assess(list(missing)), frozenset(missing)
+        else:
+            fresh, own = await self._flights.run(missing, assess)
+        return fresh, own - elsewhere
 
     async def _assess(
         self,
