@@ -4,16 +4,14 @@ Every check works on the tree of nodes and passes over what is missing or of the
 structure check names that), so that one run reports all mistakes at once.
 """
 
-import difflib
-from collections.abc import Callable, Collection, Iterator
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from guard.errors import Problem
 from guard.policy.document import Node, plain
 from guard.policy.schema import PolicySpec
+from guard.policy.structure import structure, suggestion
 
 __all__ = ["PatternNames", "problems_of"]
 
@@ -27,98 +25,11 @@ class PatternNames(msgspec.Struct, frozen=True):
 
 def problems_of(tree: Node, patterns: PatternNames) -> list[Problem]:
     """Every mistake of one policy, in no particular order."""
-    problems = list(_structure(tree, PolicySpec, "$"))
+    problems = list(structure(tree, PolicySpec, "$"))
     for check in _CHECKS:
         problems.extend(check(tree))
     problems.extend(patterns_are_known(tree, patterns))
     return problems
-
-
-def _structure(node: Node, expected: Any, path: str) -> Iterator[Problem]:
-    """Walks the schema's types beside the tree."""
-    kind = _bare(expected)
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        yield from _struct(node, kind, path)
-    elif get_origin(kind) is dict:
-        yield from _mapping(node, expected, path)
-    elif get_origin(kind) is tuple and get_args(kind)[1:] == (Ellipsis,):
-        yield from _sequence(node, expected, path)
-    else:
-        yield from _leaf(node, expected, path)
-
-
-def _struct(node: Node, kind: type[msgspec.Struct], path: str) -> Iterator[Problem]:
-    if not isinstance(node.value, dict):
-        yield node.problem(path, f"expected a mapping with {_listed(kind.__struct_fields__)}")
-        return
-    hints = get_type_hints(kind, include_extras=True)
-    required = {field.name for field in msgspec.structs.fields(kind) if field.required}
-    for name in sorted(required - node.value.keys()):
-        yield node.problem(path, f"`{name}` is missing")
-    for key, child in node.items():
-        if key in hints:
-            yield from _structure(child, hints[key], f"{path}.{key}")
-        else:
-            yield child.problem(f"{path}.{key}", f"unknown key `{key}`{_suggestion(key, hints)}")
-
-
-def _mapping(node: Node, expected: Any, path: str) -> Iterator[Problem]:
-    element = get_args(_bare(expected))[1]
-    if not isinstance(node.value, dict):
-        yield node.problem(path, "expected a mapping of names")
-        return
-    if not node.value and expected is not _bare(expected):
-        yield node.problem(path, "must not be empty")
-    for key, child in node.items():
-        if not _is_name(key):
-            yield child.problem(f"{path}.{key}", f"name `{key}` may hold only a-z, 0-9 and _, starting with a letter")
-        yield from _structure(child, element, f"{path}.{key}")
-
-
-def _sequence(node: Node, expected: Any, path: str) -> Iterator[Problem]:
-    if not isinstance(node.value, list):
-        yield node.problem(path, "expected a list, each element on a line with `- `")
-        return
-    if not node.value and expected is not _bare(expected):
-        yield node.problem(path, "must not be empty")
-    element = get_args(_bare(expected))[0]
-    for index, child in enumerate(node.value):
-        yield from _structure(child, element, f"{path}[{index}]")
-
-
-def _leaf(node: Node, expected: Any, path: str) -> Iterator[Problem]:
-    try:
-        msgspec.convert(plain(node), expected, strict=True)
-    except msgspec.ValidationError as exc:
-        message = str(exc).split(" - at `")[0]
-        choices = get_args(expected) if get_origin(expected) is Literal else ()
-        if choices:
-            message = f"expected one of {_listed(choices)}, got {plain(node)!r}"
-        yield node.problem(path, message[:1].lower() + message[1:])
-
-
-def _bare(expected: Any) -> Any:
-    """A type without its constraints, and without `| None`."""
-    if hasattr(expected, "__metadata__"):
-        expected = expected.__origin__
-    if get_origin(expected) in (Union, UnionType):
-        options = [option for option in get_args(expected) if option is not type(None)]
-        if len(options) == 1:
-            return _bare(options[0])
-    return expected
-
-
-def _suggestion(key: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean `{close[0]}`?" if close else f"; known keys: {_listed(known)}"
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _is_name(key: str) -> bool:
-    return key.isascii() and key.replace("_", "a").isalnum() and key[:1].isalpha() and key == key.lower()
 
 
 def _number(node: Node | None) -> float | None:
@@ -168,7 +79,7 @@ def rules_name_an_existing_category(tree: Node) -> Iterator[Problem]:
                 continue
             yield category.problem(
                 f"$.{section}.{name}.category",
-                f"the policy has no category `{category.value}`{_suggestion(category.value, categories)}",
+                f"the policy has no category `{category.value}`{suggestion(category.value, categories)}",
             )
 
 
@@ -216,7 +127,7 @@ def patterns_are_known(tree: Node, patterns: PatternNames) -> Iterator[Problem]:
             if fault is not None:
                 yield regex.problem(f"$.patterns.{name}.regex", f"does not compile (RE2): {fault}")
         elif (regex is None or regex.value is None) and name not in patterns.names:
-            hint = _suggestion(name, patterns.names)
+            hint = suggestion(name, patterns.names)
             yield rule.problem(f"$.patterns.{name}", f"no pattern `{name}` in the catalogue and no `regex` given{hint}")
 
 
