@@ -5,7 +5,7 @@ The API and the command line both start here; nothing else chooses an implementa
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from guard.chat.rails import GuardedChat
 from guard.chat.upstream import RemoteUpstream, SystemRole, Upstream, Upstreams
 from guard.chat.watched import WatchedUpstream
 from guard.config import JudgeSettings, Settings, UpstreamSettings
-from guard.errors import ConfigError, InvalidPolicy, Problem
+from guard.errors import ConfigError, InvalidPolicy, NoJudge, Problem
 from guard.judge import Judge
 from guard.judge.rendering import WRAPPINGS
 from guard.moderator import Moderator
@@ -45,7 +45,7 @@ from guard.telemetry import (
 )
 from guard.turns import CROWD, Turns
 
-__all__ = ["Service", "build", "pattern_names"]
+__all__ = ["Service", "build", "offline", "pattern_names"]
 
 _RATE_SECONDS = 0.05
 """How long a request may wait for the rates that replicas share."""
@@ -77,13 +77,8 @@ def build(settings: Settings) -> Service:
     registry = CollectorRegistry()
     metrics = PrometheusListener(registry)
     listener = Listeners([LogListener(debugging=settings.server.log_level == "debug"), metrics])
-    threads = settings.encoder_threads or os.cpu_count() or 1
-    screen = StandardScreen(
-        Encoder.shipped(),
-        threads=threads,
-        max_waiting=CROWD * settings.limits.max_waiting_texts,
-        static=settings.static_tier,
-    )
+    threads = _threads(settings)
+    screen = _screen(settings)
 
     def prepare(policies: Mapping[str, Policy]) -> None:
         if settings.default_policy not in policies:
@@ -131,6 +126,46 @@ def build(settings: Settings) -> Service:
         }
     )
     return Service(settings, book, moderator, chat, _gate(settings, listener), listener, registry)
+
+
+def offline(settings: Settings, policies: Iterable[Policy], *, judge: bool) -> Moderator:
+    """A moderator for commands that measure: nothing is cached, so that each text is read, and nobody listens.
+
+    Without `judge` there is none, whatever the settings say.
+
+    Raises:
+        InvalidPolicy, ModelError, ConfigError: with what is wrong and where.
+        NoJudge: a judge is asked for and none is configured.
+    """
+    screen = _screen(settings)
+    for policy in policies:
+        screen.prepare(policy)
+    judging = _judge(settings, list) if judge else _Judging()
+    if judge and judging.judge is None:
+        raise NoJudge(
+            "no judge is configured: set GUARD_JUDGE, or GUARD_JUDGE_URL and GUARD_JUDGE_MODEL (docs/judge.md)"
+        )
+    return Moderator(
+        screen=screen,
+        judge=judging.judge,
+        cache=MemoryCache(entries=0, ttl=1),
+        secret=settings.cache_secret,
+        listener=Listeners(),
+        turns=Turns(slots=_threads(settings) + 1, most=settings.limits.max_waiting_texts),
+    )
+
+
+def _threads(settings: Settings) -> int:
+    return settings.encoder_threads or os.cpu_count() or 1
+
+
+def _screen(settings: Settings) -> StandardScreen:
+    return StandardScreen(
+        Encoder.shipped(),
+        threads=_threads(settings),
+        max_waiting=CROWD * settings.limits.max_waiting_texts,
+        static=settings.static_tier,
+    )
 
 
 def _gate(settings: Settings, listener: Listener) -> Gate:

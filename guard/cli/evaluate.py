@@ -68,7 +68,7 @@ def command(
     """
     from guard.regress.cascade import CASCADE, CascadeReport, Tally, Way, compared, ways
     from guard.regress.evaluate import Evaluation, Report, label_names
-    from guard.regress.report import cascade_markdown, markdown
+    from guard.regress.reports.evaluation import cascade_markdown, markdown
 
     service, policy = quiet_service(policies, name)
     names = label_names(policy, dict(map(_pair, labels)), taxonomy)

@@ -80,7 +80,7 @@ def parse_text(text: str, shown_as: str) -> tuple[Node | None, list[Problem]]:
     except (yaml.YAMLError, ValueError) as exc:
         return None, [Problem(shown_as, 0, "$", f"is not valid YAML: {exc}")]
     if not isinstance(root, yaml.MappingNode):
-        return None, [Problem(shown_as, 1, "$", "expected a mapping with `version`, `name` and `categories`")]
+        return None, [Problem(shown_as, 1, "$", "expected a mapping: lines such as `name: value`")]
     builder = _Builder(shown_as)
     return builder.build(root, "$"), builder.problems
 

@@ -42,14 +42,16 @@ def _struct(node: Node, kind: type[msgspec.Struct], path: str) -> Iterator[Probl
 
 
 def _mapping(node: Node, expected: Any, path: str) -> Iterator[Problem]:
-    element = get_args(_bare(expected))[1]
+    name, element = get_args(_bare(expected))
     if not isinstance(node.value, dict):
         yield node.problem(path, "expected a mapping of names")
         return
     if not node.value and expected is not _bare(expected):
         yield node.problem(path, "must not be empty")
     for key, child in node.items():
-        if not _is_name(key):
+        if name is not str:
+            yield from _leaf(Node(key, child.file, child.line), name, f"{path}.{key}")
+        elif not _is_name(key):
             yield child.problem(f"{path}.{key}", f"name `{key}` may hold only a-z, 0-9 and _, starting with a letter")
         yield from structure(child, element, f"{path}.{key}")
 

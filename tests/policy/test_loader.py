@@ -317,7 +317,7 @@ def test_mistakes_of_a_text_are_reported_at_its_lines(write: Write, folder: Path
     ]
     assert told(f"{head}extends: bas\n") == ["policy.yaml:4: $.extends: no policy `bas` here; there is: base"]
     assert told("version: 1\nextends: base\n") == ["policy.yaml:1: $: `name` is missing"]
-    assert told("- a\n") == ["policy.yaml:1: $: expected a mapping with `version`, `name` and `categories`"]
+    assert told("- a\n") == ["policy.yaml:1: $: expected a mapping: lines such as `name: value`"]
 
 
 def test_loading_leaves_nothing_shared_between_policies(write: Write, folder: Path, patterns: PatternNames):

@@ -9,7 +9,7 @@ import pytest
 from guard.errors import DatasetError
 from guard.policy import Policy
 from guard.regress.evaluate import Evaluation, Report, deciding, label_names
-from guard.regress.report import markdown
+from guard.regress.reports.evaluation import markdown
 from guard.testing import a_policy
 from guard.verdict import CategoryVerdict, Verdict
 

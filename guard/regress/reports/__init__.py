@@ -1,0 +1,8 @@
+"""What was found, in the forms that people and machines read.
+
+evaluation    figures of labelled data, as Markdown
+terminal      a policy's cases, for a terminal
+junit         the same as JUnit's XML
+annotations   failed cases as GitHub's annotations, and a summary as Markdown
+page          the same as one self-contained HTML page
+"""
