@@ -59,6 +59,7 @@ check: $(VENV)/.dev ## Style, types, layers, compose files, Dockerfile, policies
 	done; done
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/guard policy lint policies
+	$(BIN)/guard test policies --quiet
 
 format: $(VENV)/.dev ## Rewrite the code in the house's style
 	$(BIN)/ruff check --fix .

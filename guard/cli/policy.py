@@ -59,18 +59,24 @@ def list_policies(policies: Path | None, as_json: bool) -> None:
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @policies_option
 def lint(folder: Path | None, policies: Path | None) -> None:
-    """Check the policies of FOLDER: every mistake with file, line and path.
+    """Check the policies of FOLDER, their cases and gates: every mistake with file, line and path.
 
     Exit codes: 0 all is well, 1 there are mistakes.
     """
+    from guard.config import settings_from
+    from guard.regress.suite import load_suites
+    from guard.service import pattern_names
+
     try:
-        loaded = _load(folder or policies)
+        found = load_suites([settings_from(policies=folder or policies).policies], pattern_names())
     except InvalidPolicy as exc:
         for problem in exc.problems:
             click.echo(str(problem))
         click.echo(f"{len(exc.problems)} problem{'s' * (len(exc.problems) != 1)}", err=True)
         sys.exit(1)
-    click.echo(f"{len(loaded)} policies are valid: {', '.join(loaded)}", err=True)
+    names = ", ".join(suite.policy.name for suite in found)
+    cases = sum(len(suite.cases) for suite in found)
+    click.echo(f"{len(found)} policies are valid: {names}; {cases} cases", err=True)
 
 
 @command.command("show")

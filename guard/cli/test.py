@@ -76,6 +76,10 @@ def command(
     suites = load_suites(policies or [settings.policies], pattern_names())
     chosen = {suite.folder: [case for case in suite.cases if _chosen(case, filters)] for suite in suites}
     total = sum(map(len, chosen.values()))
+    if not any(suite.cases for suite in suites):
+        raise DatasetError(
+            f"{_listed(policies or [settings.policies])}: no policy has cases; write <policy>/cases/*.yaml"
+        )
     if not total:
         raise DatasetError(f"no case matches {', '.join(filters)}: a filter is a pattern of ids, or `tag:` with a tag")
     moderator = offline(settings, [suite.policy for suite in suites], judge=judge)
@@ -141,6 +145,10 @@ def _write(
     if step := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(step).open("a", encoding="utf-8") as file:
             file.write(github.summary(reports))
+
+
+def _listed(folders: Sequence[Path]) -> str:
+    return ", ".join(map(str, folders))
 
 
 def _chosen(case: "Case", filters: Sequence[str]) -> bool:

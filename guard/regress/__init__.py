@@ -1,12 +1,12 @@
 """What a policy and the models behind it do on labelled texts.
 
-    cases      texts that a policy's author has an opinion about, kept beside the policy
-    run        every case asked and held against what is expected
-    scores     per category and per tag, with intervals
-    flips      what changed since a baseline, and whether that is more than chance
-    gates      what must be reached
-    suite      a policy with all of these: what `guard test` runs
-    evaluate   figures of a labelled data set: per category, binary, per language
-    cascade    what the cascade saves and loses against the screen alone and the judge alone
-    reports    what was found, for people and machines
+cases      texts that a policy's author has an opinion about, kept beside the policy
+run        every case asked and held against what is expected
+scores     per category and per tag, with intervals
+flips      what changed since a baseline, and whether that is more than chance
+gates      what must be reached
+suite      a policy with all of these: what `guard test` runs
+evaluate   figures of a labelled data set: per category, binary, per language
+cascade    what the cascade saves and loses against the screen alone and the judge alone
+reports    what was found, for people and machines
 """

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from guard.errors import DatasetError
+from guard.policy import Policy
 from guard.regress.cases import Case
 from guard.regress.run import Outcome
 from guard.verdict import ActionWord, Verdict
@@ -46,18 +47,23 @@ class Remembered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A run as it is remembered: under which version of the policy, by which models, what became of each case."""
+    """A run as it is remembered: under which version of the policy, by which models, what became of each case.
+
+    `definitions` holds a digest of what a judge reads of each category: without a judge a changed definition flips
+    nothing, and would pass unnoticed.
+    """
 
     version: Annotated[int, Meta(ge=1, le=1)]
     policy: str
     fingerprint: str
     models: dict[str, str | None]
+    definitions: dict[str, str]
     cases: dict[str, Remembered]
 
     def encoded(self) -> bytes:
         """JSON with one line for each case, so that a change shows in a review as what it is."""
         head = msgspec.json.encode(
-            {name: getattr(self, name) for name in ("version", "policy", "fingerprint", "models")}
+            {name: getattr(self, name) for name in ("version", "policy", "fingerprint", "models", "definitions")}
         )
         rows = [
             b"  " + msgspec.json.encode(name) + b": " + msgspec.json.encode(self.cases[name])
@@ -84,7 +90,8 @@ class Flips(msgspec.Struct, frozen=True):
     """Two runs side by side.
 
     `p_value` is McNemar's exact test over broken and mended cases: how often chance alone parts as many cases as
-    unevenly. `new`, `gone` and `edited` are cases that only one run has, or that ask something else now.
+    unevenly. `new`, `gone` and `edited` are cases that only one run has, or that ask something else now; `definitions`
+    are categories of both whose definition, title or examples changed.
     """
 
     policy_changed: bool
@@ -96,20 +103,23 @@ class Flips(msgspec.Struct, frozen=True):
     new: tuple[str, ...]
     gone: tuple[str, ...]
     edited: tuple[str, ...]
+    definitions: tuple[str, ...]
 
 
 def remembered(case: Case, verdict: Verdict, *, passed: bool) -> Remembered:
     """What stays of a verdict."""
     violated = {name: round(found.score, 2) for name, found in verdict.categories.items() if found.violated}
-    return Remembered(_digest(case), verdict.action, passed, violated)
+    return Remembered(_digest((case.turns, case.rail)), verdict.action, passed, violated)
 
 
-def baseline_of(
-    policy: str, fingerprint: str, models: Mapping[str, str | None], outcomes: Sequence[Outcome]
-) -> Baseline:
+def baseline_of(policy: Policy, models: Mapping[str, str | None], outcomes: Sequence[Outcome]) -> Baseline:
     """A run to be remembered."""
     cases = {one.case.id: remembered(one.case, one.verdict, passed=one.passed) for one in outcomes}
-    return Baseline(1, policy, fingerprint, dict(models), cases)
+    definitions = {
+        name: _digest((category.title, category.definition, category.examples))
+        for name, category in policy.categories.items()
+    }
+    return Baseline(1, policy.name, policy.fingerprint, dict(models), definitions, cases)
 
 
 def read_baseline(path: Path) -> Baseline | None:
@@ -149,6 +159,9 @@ def compared(before: Baseline, after: Baseline) -> Flips:
         new=tuple(name for name in after.cases if name not in before.cases),
         gone=tuple(name for name in before.cases if name not in after.cases),
         edited=edited,
+        definitions=tuple(
+            name for name, digest in after.definitions.items() if before.definitions.get(name, digest) != digest
+        ),
     )
 
 
@@ -172,6 +185,5 @@ def _flip(name: str, before: Remembered, after: Remembered) -> Flip:
     return Flip(name, direction, before.action, after.action, before.violated, after.violated)
 
 
-def _digest(case: Case) -> str:
-    asked = msgspec.json.encode((case.turns, case.rail))
-    return blake2b(asked, digest_size=8).hexdigest()
+def _digest(value: object) -> str:
+    return blake2b(msgspec.json.encode(value), digest_size=8).hexdigest()

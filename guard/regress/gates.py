@@ -49,13 +49,15 @@ class Gates(_Spec, frozen=True):
 
     `failed`: most cases that may fail and are not known to. `known_failures`: the largest share of cases that are
     known to fail. `broken`: most flips from right to wrong against the baseline. `significance`: with more broken than
-    mended cases, the p-value of McNemar's test below which the run fails.
+    mended cases, the p-value of McNemar's test below which the run fails. `unread_definitions`: whether definitions may
+    have changed since the baseline though no judge has read them in this run; without one they flip nothing.
     """
 
     failed: Count = 0
     known_failures: Share | None = None
     broken: Count | None = None
     significance: Share | None = 0.05
+    unread_definitions: bool = False
     categories: dict[str, CategoryGate] = {}
     tags: dict[Name, TagGate] = {}
 
@@ -107,6 +109,7 @@ def checked(
     categories: Mapping[str, CategoryScores],
     tags: Mapping[str, TagScores],
     flips: Flips | None,
+    judge: bool,
 ) -> tuple[Gate, ...]:
     """Every gate with what was found."""
     found = [Gate("failed", f"at most {gates.failed}", str(failed), failed <= gates.failed)]
@@ -114,7 +117,7 @@ def checked(
         share = known / cases if cases else 0.0
         found.append(_most("known_failures", gates.known_failures, share))
     if flips is not None:
-        found += _against_the_baseline(gates, flips)
+        found += _against_the_baseline(gates, flips, judge=judge)
     for name, gate in gates.categories.items():
         found += _category(name, gate, categories.get(name))
     for tag, asked in gates.tags.items():
@@ -122,7 +125,10 @@ def checked(
     return tuple(found)
 
 
-def _against_the_baseline(gates: Gates, flips: Flips) -> Iterator[Gate]:
+def _against_the_baseline(gates: Gates, flips: Flips, *, judge: bool) -> Iterator[Gate]:
+    if not judge and not gates.unread_definitions:
+        changed = f"changed and unread: {', '.join(flips.definitions)}" if flips.definitions else "none changed"
+        yield Gate("unread_definitions", "read by a judge (--judge) or in the baseline", changed, not flips.definitions)
     if gates.broken is not None:
         yield Gate("broken", f"at most {gates.broken}", str(flips.broken), flips.broken <= gates.broken)
     if gates.significance is not None:

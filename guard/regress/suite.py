@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from guard.errors import DatasetError, InvalidPolicy, Problem
+from guard.errors import InvalidPolicy, Problem
 from guard.moderator import Moderator
 from guard.policy import PatternNames, Policy, load_policies
 from guard.policy.loader import policy_files
@@ -20,7 +20,7 @@ from guard.regress.run import Outcome, Status, run
 from guard.regress.scores import CategoryScores, TagScores, by_category, by_tag
 from guard.verdict import ActionWord, CategoryVerdict
 
-__all__ = ["CaseReport", "PolicyReport", "PolicySuite", "load_suites", "tested"]
+__all__ = ["CaseReport", "PolicyReport", "PolicySuite", "load_suites", "reported", "tested"]
 
 
 class PolicySuite(msgspec.Struct, frozen=True):
@@ -92,7 +92,6 @@ def load_suites(folders: Sequence[Path], patterns: PatternNames) -> list[PolicyS
 
     Raises:
         InvalidPolicy: with every mistake in every policy, case and gate.
-        DatasetError: no policy there has cases.
     """
     found: dict[Path, PolicySuite] = {}
     problems: list[Problem] = []
@@ -114,9 +113,6 @@ def load_suites(folders: Sequence[Path], patterns: PatternNames) -> list[PolicyS
                 problems += exc.problems
     if problems:
         raise InvalidPolicy(sorted(set(problems)))
-    if not any(suite.cases for suite in found.values()):
-        places = ", ".join(str(folder) for folder in folders)
-        raise DatasetError(f"{places}: no policy has cases; write some into <policy>/cases/*.yaml")
     return list(found.values())
 
 
@@ -146,19 +142,20 @@ async def tested(
     async for outcome in run(moderator, suite.policy, cases):
         outcomes.append(outcome)
         advance()
-    memory = baseline_of(suite.policy.name, suite.policy.fingerprint, models, outcomes)
+    memory = baseline_of(suite.policy, models, outcomes)
     flips = compared(_part(baseline, suite, cases), memory) if baseline is not None else None
     categories, tags = by_category(suite.policy, outcomes), by_tag(outcomes)
     statuses = [outcome.status for outcome in outcomes]
     failed, known = statuses.count("failed"), statuses.count("known failure")
     gates = checked(
-        suite.suite.gates,
+        asked,
         cases=len(outcomes),
         failed=failed,
         known=known,
         categories=categories,
         tags=tags,
         flips=flips,
+        judge=moderator.judge is not None,
     )
     report = PolicyReport(
         policy=suite.policy.name,
@@ -175,7 +172,7 @@ async def tested(
         tags=tags,
         gates=gates,
         flips=flips,
-        results=tuple([_reported(outcome, suite.policy) for outcome in outcomes]),
+        results=tuple([reported(outcome, suite.policy) for outcome in outcomes]),
     )
     return report, memory
 
@@ -196,7 +193,8 @@ def _part(baseline: Baseline, suite: PolicySuite, asked: Sequence[Case]) -> Base
     return msgspec.structs.replace(baseline, cases=kept)
 
 
-def _reported(outcome: Outcome, policy: Policy) -> CaseReport:
+def reported(outcome: Outcome, policy: Policy) -> CaseReport:
+    """The outcome with all that a report shows of it."""
     case, verdict = outcome.case, outcome.verdict
     return CaseReport(
         id=case.id,

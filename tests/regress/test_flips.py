@@ -11,7 +11,7 @@ from guard.regress.scores import CategoryScores
 
 
 def a_run(fingerprint: str = "f", **cases: Remembered) -> Baseline:
-    return Baseline(1, "test", fingerprint, {"screen": "s", "judge": None}, cases)
+    return Baseline(1, "test", fingerprint, {"screen": "s", "judge": None}, {"hate": fingerprint}, cases)
 
 
 def one(action: str = "allow", *, passed: bool = True, case: str = "c", **violated: float) -> Remembered:
@@ -60,6 +60,10 @@ def test_flips_are_told_by_direction_worst_first():
     assert (found.new, found.gone, found.edited) == (("new",), ("gone",), ("edited",))
     assert (found.policy_changed, found.models_changed) == (True, False)
     assert found.flips[0].violated_after == {"violence": 0.9}
+    assert found.definitions == ("hate",)
+    assert reached(Gates(), flips=found)["unread_definitions"] is False
+    assert "unread_definitions" not in reached(Gates(), flips=found, judge=True)
+    assert "unread_definitions" not in reached(Gates(unread_definitions=True), flips=found)
 
 
 def test_a_baseline_is_written_a_line_for_each_case_and_read_again(tmp_path):
@@ -82,7 +86,7 @@ def scores(recall: float, rate: float = 0.0) -> CategoryScores:
 
 
 def reached(gates: Gates, **found: object) -> dict[str, bool]:
-    base = {"cases": 10, "failed": 0, "known": 0, "categories": {}, "tags": {}, "flips": None}
+    base = {"cases": 10, "failed": 0, "known": 0, "categories": {}, "tags": {}, "flips": None, "judge": False}
     return {gate.name: gate.reached for gate in checked(gates, **(base | found))}  # type: ignore[arg-type]
 
 
