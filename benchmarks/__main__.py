@@ -20,6 +20,7 @@ def benchmarks(*, quick: bool, with_peers: bool) -> dict[str, Callable[[], None]
         "static": screen.static,
         "uncached": service.uncached,
         "cached": service.cached,
+        "tracing": service.tracing,
         "scan": screen.scan,
         "memory": service.memory,
         "fairness": fairness.fairness,

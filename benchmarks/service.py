@@ -1,17 +1,21 @@
-"""The service: start-up, an uncached text, cached texts against an empty Litestar handler, memory."""
+"""The service: start-up, an uncached text, cached texts against an empty Litestar handler and with traces, memory."""
 
 import http.client
 import json
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from benchmarks.load import Load, Running, bare_litestar, guard_server, load
 from benchmarks.record import write
 from guard.screen.encoder import Encoder
 
-__all__ = ["cached", "imports", "memory", "startup", "uncached"]
+__all__ = ["cached", "collector", "imports", "memory", "startup", "tracing", "uncached"]
 
 SENTENCE = (
     "The parcel that I ordered on Monday has not arrived yet and the tracking page shows nothing new so "
@@ -122,6 +126,73 @@ def cached(rounds: int = 5, seconds: int = 4) -> None:
             "goal": "ratio >= 0.6",
         },
     )
+
+
+class _Sink(BaseHTTPRequestHandler):
+    """A collector that takes everything and keeps nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def collector() -> Iterator[str]:
+    """The address of one, for as long as it is used."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Sink)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def tracing(rounds: int = 9, seconds: int = 3) -> None:
+    """A cached verdict without traces, with one in a hundred requests traced, and with all of them; in turn."""
+    names = ("off", "share_0.01", "share_1")
+    found: dict[str, list[Load]] = {name: [] for name in names}
+    body = {"input": sentence(0)}
+    with collector() as url, guard_server(8901) as off:
+        traced = {"GUARD_OTLP_ENDPOINT": url}
+        with (
+            guard_server(8903, GUARD_TRACE_SHARE="0.01", **traced) as some,
+            guard_server(8904, GUARD_TRACE_SHARE="1", **traced) as every,
+        ):
+            servers = dict(zip(names, (off, some, every), strict=True))
+            for server in servers.values():
+                load(server, body, seconds=2)
+            for number in range(rounds):
+                # Each of them comes first as often as the others.
+                for name in names[number % 3 :] + names[: number % 3]:
+                    found[name].append(load(servers[name], body, seconds=seconds))
+    figures: dict[str, float | str] = {"goal": "share_0.01: at most 10 % fewer requests a second"}
+    for name, loads in found.items():
+        figures |= {
+            f"{name}_requests_per_second": _median(loads, "requests_per_second"),
+            f"{name}_cpu_us": _median(loads, "cpu_us"),
+            f"{name}_p99_ms": _median(loads, "p99"),
+            f"{name}_errors": sum(one.errors for one in loads),
+        }
+        if name != "off":
+            rounds_of = list(zip(loads, found["off"], strict=True))
+            ratios = [a.requests_per_second / b.requests_per_second for a, b in rounds_of]
+            figures |= {
+                f"{name}_ratio": statistics.median(ratios),
+                f"{name}_ratio_min": min(ratios),
+                f"{name}_ratio_max": max(ratios),
+                f"{name}_cpu_ratio": statistics.median([a.cpu_us / b.cpu_us for a, b in rounds_of]),
+            }
+    write("tracing", f"{COMMAND} tracing", figures)
 
 
 def memory() -> None:

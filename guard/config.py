@@ -19,6 +19,7 @@ __all__ = [
     "Limits",
     "ServerSettings",
     "Settings",
+    "TraceSettings",
     "UpstreamSettings",
     "settings_from",
     "variables",
@@ -138,6 +139,17 @@ class UpstreamSettings(_Settings, frozen=True):
             raise ValueError("GUARD_UPSTREAMS and GUARD_UPSTREAM_URL: give one of the two")
 
 
+class TraceSettings(_Settings, frozen=True):
+    """OpenTelemetry traces."""
+
+    endpoint: str = ""
+    """OTLP collector that traces are sent to over HTTP, such as `http://collector:4318`; no traces when absent."""
+    share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.01
+    """Share of the requests that are traced, from 0 to 1; of those that come without a trace of their client's."""
+    asked_per_second: Annotated[float, Meta(ge=0.0)] = 10.0
+    """Traces a second that clients may ask for by a sampled `traceparent`; past that the share decides."""
+
+
 class Settings(_Settings, frozen=True):
     """Everything that a deployment can set."""
 
@@ -147,6 +159,7 @@ class Settings(_Settings, frozen=True):
     cache: CacheSettings = CacheSettings()
     judge: JudgeSettings = JudgeSettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    traces: TraceSettings = TraceSettings()
     policies: Path = Path("policies")
     """Folder of the policies; `./policies` where there is one, else those that come with the package."""
     default_policy: str = "default"
@@ -179,12 +192,14 @@ _GROUPS: dict[str, type[_Settings]] = {
     "cache": CacheSettings,
     "judge": JudgeSettings,
     "upstream": UpstreamSettings,
+    "traces": TraceSettings,
     "": Settings,
 }
 _NAMES = {
     ("cache", "redis_url"): "GUARD_REDIS_URL",
     ("judge", "local"): "GUARD_JUDGE",
     ("upstream", "file"): "GUARD_UPSTREAMS",
+    ("traces", "endpoint"): "GUARD_OTLP_ENDPOINT",
 }
 _PREFIXES = {
     "server": "",
@@ -193,6 +208,7 @@ _PREFIXES = {
     "cache": "CACHE_",
     "judge": "JUDGE_",
     "upstream": "UPSTREAM_",
+    "traces": "TRACE_",
     "": "",
 }
 

@@ -23,7 +23,7 @@ from guard.policy import Policy, decide, explain
 from guard.question import Choice
 from guard.screen import Material, Screen
 from guard.single_flight import SingleFlight
-from guard.telemetry import Listener, ModerationDone, ModerationFailed, Stage
+from guard.telemetry import OPEN_SPAN, UNTRACED, Listener, ModerationDone, ModerationFailed, Stage, traced
 from guard.text import normalise
 from guard.turns import Turns
 from guard.verdict import Assessment, Score, Verdict
@@ -107,14 +107,16 @@ class Moderator:
             raise ValueError(f"a session is of one text; there are {len(contents)}")
         for rail in {content.rail for content in contents}:
             policy.active(rail, only)
-        materials = await _materials(contents)
+        with traced("normalise"):
+            materials = await _materials(contents)
         normalised = self._clock()
         asked = only if self.judge is not None else None
         keys = [
             self._keyer.key(content, material.normalised, policy.assessment_fingerprint, asked, tenant)
             for content, material in zip(contents, materials, strict=True)
         ]
-        known = await self._cache.get_many(keys) if remember else [None] * len(keys)
+        with traced("cache") if remember else UNTRACED:
+            known = await self._cache.get_many(keys) if remember else [None] * len(keys)
         looked_up = self._clock()
         spent: dict[Stage, float] = {}
         missing = {key: material for key, material, hit in zip(keys, materials, known, strict=True) if hit is None}
@@ -124,6 +126,9 @@ class Moderator:
             fresh, own = await self._fresh(
                 missing, policy, only, spent, patient=patient, remember=remember, session=session, tenant=tenant
             )
+            if len(own) < len(missing):
+                # That work is another call's, and so are its spans.
+                OPEN_SPAN.get().put("guard.waited_for", len(missing) - len(own))
         assessments = [hit if hit is not None else fresh[key] for key, hit in zip(keys, known, strict=True)]
         verdicts = [
             decide(
@@ -238,12 +243,13 @@ class Moderator:
         self, materials: list[Material], policy: Policy, deadline: float | None, tenant: str
     ) -> list[Assessment]:
         pieces = [materials[start : start + PIECE] for start in range(0, len(materials), PIECE)]
-        async with self._turns.place(tenant, len(materials)):
-            read = await asyncio.gather(*[self._piece(piece, policy, deadline, tenant) for piece in pieces])
-        assessments = [assessment for piece in read for assessment in piece]
-        failed = [assessment for assessment in assessments if assessment.failures]
-        if failed:
-            self._listener.on_event(ModerationFailed(policy.name, "screen", failed[0].error, len(failed)))
+        with traced("screen"):
+            async with self._turns.place(tenant, len(materials)):
+                read = await asyncio.gather(*[self._piece(piece, policy, deadline, tenant) for piece in pieces])
+            assessments = [assessment for piece in read for assessment in piece]
+            failed = [assessment for assessment in assessments if assessment.failures]
+            if failed:
+                self._listener.on_event(ModerationFailed(policy.name, "screen", failed[0].error, len(failed)))
         return assessments
 
     async def _piece(
@@ -286,21 +292,22 @@ class Moderator:
             settled.update(found)
             return found
 
-        try:
-            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                if shared is None or deadline is None:
-                    await ask(list(inquiries))
-                else:
-                    settled |= await shared.run(list(inquiries), ask)
-        except (JudgeFailed, TimeoutError) as exc:
-            failed = [key for key in inquiries if settled[key] is assessments[key]]
-            error = str(exc) or "not within the policy's deadline"
-            self._listener.on_event(ModerationFailed(policy.name, "judge", error, len(failed)))
-            for key in failed:
-                before = assessments[key]
-                settled[key] = msgspec.structs.replace(before, failures=(*before.failures, "judge"))
-        finally:
-            spent["judge"] = spent.get("judge", 0.0) + self._clock() - begin
+        with traced("judge"):
+            try:
+                async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+                    if shared is None or deadline is None:
+                        await ask(list(inquiries))
+                    else:
+                        settled |= await shared.run(list(inquiries), ask)
+            except (JudgeFailed, TimeoutError) as exc:
+                failed = [key for key in inquiries if settled[key] is assessments[key]]
+                error = str(exc) or "not within the policy's deadline"
+                self._listener.on_event(ModerationFailed(policy.name, "judge", error, len(failed)))
+                for key in failed:
+                    before = assessments[key]
+                    settled[key] = msgspec.structs.replace(before, failures=(*before.failures, "judge"))
+            finally:
+                spent["judge"] = spent.get("judge", 0.0) + self._clock() - begin
         return settled
 
 

@@ -24,7 +24,7 @@ from guard.cache.redis import RedisCache
 from guard.chat.rails import GuardedChat
 from guard.chat.upstream import RemoteUpstream, SystemRole, Upstream, Upstreams
 from guard.chat.watched import WatchedUpstream
-from guard.config import JudgeSettings, Settings, UpstreamSettings
+from guard.config import JudgeSettings, Settings, TraceSettings, UpstreamSettings
 from guard.errors import ConfigError, InvalidPolicy, NoJudge, Problem
 from guard.judge import Judge
 from guard.judge.rendering import WRAPPINGS
@@ -42,10 +42,13 @@ from guard.telemetry import (
     PoliciesChanged,
     PrometheusListener,
     Queue,
+    TraceListener,
+    Tracer,
 )
+from guard.telemetry.sampling import Sampling
 from guard.turns import CROWD, Turns
 
-__all__ = ["Service", "build", "offline", "pattern_names"]
+__all__ = ["Service", "build", "offline", "pattern_names", "tracing"]
 
 _RATE_SECONDS = 0.05
 """How long a request may wait for the rates that replicas share."""
@@ -76,7 +79,10 @@ def build(settings: Settings) -> Service:
     """
     registry = CollectorRegistry()
     metrics = PrometheusListener(registry)
-    listener = Listeners([LogListener(debugging=settings.server.log_level == "debug"), metrics])
+    told: list[Listener] = [LogListener(debugging=settings.server.log_level == "debug"), metrics]
+    if settings.traces.endpoint:
+        told.append(TraceListener())
+    listener = Listeners(told)
     threads = _threads(settings)
     screen = _screen(settings)
 
@@ -166,6 +172,22 @@ def _screen(settings: Settings) -> StandardScreen:
         max_waiting=CROWD * settings.limits.max_waiting_texts,
         static=settings.static_tier,
     )
+
+
+def tracing(asked: TraceSettings, listener: Listener) -> Tracer | None:
+    """Who records traces; OpenTelemetry is imported only where they are asked for.
+
+    Raises:
+        ConfigError: it is not installed, or a setting of its own is wrong.
+    """
+    # OpenTelemetry's own word for off.
+    if not asked.endpoint or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return None
+    try:
+        from guard.telemetry.otlp import OtlpTracer  # noqa: PLC0415
+    except ImportError as exc:
+        raise ConfigError(f"GUARD_OTLP_ENDPOINT {_remedy(exc, 'otel')}") from exc
+    return OtlpTracer(asked.endpoint, Sampling(asked.share, asked.asked_per_second), listener)
 
 
 def _gate(settings: Settings, listener: Listener) -> Gate:
@@ -292,7 +314,7 @@ def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> _Jud
         from guard.engine.engine import Engine  # noqa: PLC0415
         from guard.judge.local import LocalJudge  # noqa: PLC0415
     except ImportError as exc:
-        raise ConfigError(f"GUARD_JUDGE {_remedy(exc)}") from exc
+        raise ConfigError(f"GUARD_JUDGE {_remedy(exc, 'judge')}") from exc
     engine = Engine(asked.local)
     judge = LocalJudge(engine, form=asked.format, context=asked.context_tokens, waiting=asked.max_waiting)
     # A model that was trained to judge has nothing to say.
@@ -304,13 +326,13 @@ def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> _Jud
     return _Judging(judge, upstream, queues)
 
 
-def _remedy(exc: ImportError) -> str:
-    """What the local judge lacks, and what brings it."""
+def _remedy(exc: ImportError, extra: str) -> str:
+    """What a part of Guard lacks, and what brings it."""
     if exc.name and exc.name.partition(".")[0] in ("guard", "guard_kernels"):
         return (
             f"needs {exc.name}, a part of Guard that this installation lacks: install guard-moderation anew, from a "
             "source tree with both guard/ and kernels/"
         )
     if isinstance(exc, ModuleNotFoundError):
-        return f"needs a package that is not installed ({exc.name}): pip install 'guard-moderation[judge]'"
+        return f"needs a package that is not installed ({exc.name}): pip install 'guard-moderation[{extra}]'"
     return f"needs {exc.name or 'a package'}, which is there but cannot be imported ({exc}): install it anew"

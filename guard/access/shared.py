@@ -7,6 +7,7 @@ from collections.abc import Callable
 from guard.access.rates import Grant
 from guard.breaker import Breaker
 from guard.redis_client import FAILURES, Client
+from guard.telemetry import traced
 
 __all__ = ["IN_FLIGHT", "RedisBuckets"]
 
@@ -47,8 +48,13 @@ class RedisBuckets:
 
     async def take(self, name: str, limit: int, want: float, least: float) -> Grant | None:
         """See `SharedBuckets`."""
-        async with self._slots:
-            return await self._ask(name, limit, want, least)
+        with traced("rates", calls=True) as span:
+            span.put("db.system.name", "redis")
+            async with self._slots:
+                grant = await self._ask(name, limit, want, least)
+            if grant is None:
+                span.failed("unavailable")
+            return grant
 
     async def _ask(self, name: str, limit: int, want: float, least: float) -> Grant | None:
         if self._breaker.refuses():

@@ -10,13 +10,18 @@ from litestar.datastructures import State
 from guard.api import chat, decisions, moderate, openapi, operations, policies
 from guard.api.errors import EXCEPTION_HANDLERS
 from guard.api.observe import Observed
-from guard.service import Service
+from guard.service import Service, tracing
 
 __all__ = ["create_app"]
 
 
 def create_app(service: Service) -> Observed:
-    """The ASGI application that serves `service`."""
+    """The ASGI application that serves `service`.
+
+    Raises:
+        ConfigError: traces are asked for and cannot be sent.
+    """
+    tracer = tracing(service.settings.traces, service.listener)
     app = Litestar(
         route_handlers=[
             moderate.router(service),
@@ -29,10 +34,10 @@ def create_app(service: Service) -> Observed:
         request_max_body_size=service.settings.limits.max_body_bytes,
         openapi_config=openapi.config(),
         lifespan=[_watching],
-        state=State({"service": service}),
+        state=State({"service": service, "tracer": tracer}),
         logging_config=None,
     )
-    return Observed(app, service.listener)
+    return Observed(app, service.listener, tracer)
 
 
 @contextlib.asynccontextmanager
@@ -52,3 +57,5 @@ async def _watching(app: Litestar) -> AsyncIterator[None]:
         await service.gate.close()
         await service.chat.close()
         await service.moderator.close()
+        if app.state.tracer is not None:
+            await app.state.tracer.close()

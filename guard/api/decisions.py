@@ -24,6 +24,7 @@ from guard.errors import InvalidContent, NoJudge
 from guard.judge import Answers, Inquiry
 from guard.question import Answer, Choice, Option, Predicate, Question, Scale
 from guard.service import Service
+from guard.telemetry import traced
 
 __all__ = ["router"]
 
@@ -216,7 +217,7 @@ def router(service: Service) -> Router:
             raise NoJudge(_NO_JUDGE)
         policy = service.book[service.gate.policy(caller, None, service.settings.default_policy)]
         await admitted(service.gate, caller, len(content.text))
-        with while_present(request.receive):
+        with while_present(request.receive), traced("judge"):
             (told,) = await judge.answer([inquiry], deadline=time.monotonic() + policy.spec.deadline_ms / 1e3)
         return answer(_response(judge.name, asked, told))
 

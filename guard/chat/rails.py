@@ -28,7 +28,7 @@ from guard.errors import InvalidContent, UpstreamFailed
 from guard.moderator import Moderator
 from guard.policy import Policy
 from guard.policy.redaction import Redactor
-from guard.telemetry import Listener, Listeners, RailDone, StreamBegun
+from guard.telemetry import Listener, Listeners, RailDone, StreamBegun, traced
 from guard.verdict import Verdict
 
 __all__ = ["Answered", "Begun", "GuardedChat", "Refused", "prompt_filter_results"]
@@ -95,20 +95,22 @@ class GuardedChat:
         system_prompt = options.system_prompt(policy)
         uninspected = tuple([part for message in messages for part in message.uninspected])
         if uninspected and chat.uninspected == "refuse":
-            self._listener.on_event(RailDone(policy.name, "input", "block"))
+            with traced("input rail"):
+                self._listener.on_event(RailDone(policy.name, "input", "block"))
             return Refused(chat.refusals.input, RailReport("block", {}, uninspected), ())
         early = None
         if chat.speculative:
             early = _Early(upstream, with_system_prompt(body, system_prompt, upstream.system_role), headers)
         checked = in_scope(messages, chat)
         try:
-            verdicts = await self._verdicts([content for _, content in checked], policy, options)
+            with traced("input rail"):
+                verdicts = await self._verdicts([content for _, content in checked], policy, options)
+                report = RailReport.of(verdicts)
+                self._listener.on_event(RailDone(policy.name, "input", report.action))
         except BaseException:
             if early is not None:
                 await early.close()
             raise
-        report = RailReport.of(verdicts)
-        self._listener.on_event(RailDone(policy.name, "input", report.action))
         report = msgspec.structs.replace(report, uninspected=tuple(dict.fromkeys([*uninspected, *report.uninspected])))
         cut = [(message, v.cuts) for (message, _), v in zip(checked, verdicts, strict=True) if v.cuts]
         if early is not None and (report.action == "block" or cut):
@@ -138,14 +140,15 @@ class GuardedChat:
         contents = [
             Content(message.text, "assistant", Rail.OUTPUT, begun.context, message.uninspected) for _, message in found
         ]
-        verdicts = await self._verdicts(contents, policy, begun.options)
-        redactor = Redactor(policy.spec.redaction.style, [*begun.redactor.given, *[m.text for _, m in found]])
-        for (choice, message), verdict in zip(found, verdicts, strict=True):
-            _settle(choice, message, verdict, policy, redactor)
-            if policy.spec.redaction.restore and verdict.action != "block":
-                restore(message_of(choice["message"], "$"), begun.redactor)
-        report = RailReport.of(verdicts)
-        self._listener.on_event(RailDone(policy.name, "output", report.action))
+        with traced("output rail"):
+            verdicts = await self._verdicts(contents, policy, begun.options)
+            redactor = Redactor(policy.spec.redaction.style, [*begun.redactor.given, *[m.text for _, m in found]])
+            for (choice, message), verdict in zip(found, verdicts, strict=True):
+                _settle(choice, message, verdict, policy, redactor)
+                if policy.spec.redaction.restore and verdict.action != "block":
+                    restore(message_of(choice["message"], "$"), begun.redactor)
+            report = RailReport.of(verdicts)
+            self._listener.on_event(RailDone(policy.name, "output", report.action))
         unseen = [part for _, message in messages for part in message.uninspected]
         report = msgspec.structs.replace(report, uninspected=tuple(dict.fromkeys([*report.uninspected, *unseen])))
         told["guard"] = shown(policy, begun.report, report)
@@ -171,6 +174,7 @@ class GuardedChat:
         early = begun.early
         chunks = early.chunks() if early is not None else begun.upstream.stream(begun.body, headers)
         count = begun.body.get("n")
+        rail = traced("output rail")
         flow = Flow(
             self._moderator,
             policy,
@@ -180,6 +184,7 @@ class GuardedChat:
             context=begun.context,
             redactor=begun.redactor,
             expected=count if isinstance(count, int) else 1,
+            rail=rail,
         )
         azure = begun.options.style_under(policy) == "azure"
         silent = True
@@ -199,8 +204,10 @@ class GuardedChat:
         finally:
             self.streams -= 1
             # Where the client has left, or the upstream has broken off, nothing may have been checked to its end.
-            if verdicts := [verdict for own in flow.verdicts for verdict in own]:
-                self._listener.on_event(RailDone(policy.name, "output", RailReport.of(verdicts).action))
+            verdicts = [verdict for own in flow.verdicts for verdict in own]
+            with rail:
+                if verdicts:
+                    self._listener.on_event(RailDone(policy.name, "output", RailReport.of(verdicts).action))
         if begun.options.moderation is not None:
             told = moderated(policy, begun.options.moderation, begun.verdicts, flow.verdicts)
             last = {name: value for name, value in flow.last.items() if name != "usage"}

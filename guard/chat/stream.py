@@ -26,6 +26,7 @@ from guard.moderator import Moderator
 from guard.policy import Policy
 from guard.policy.redaction import Redactor
 from guard.policy.schema import Streaming
+from guard.telemetry import UNTRACED, TraceSpan
 from guard.verdict import Cut, Verdict
 
 __all__ = ["Flow", "following"]
@@ -146,8 +147,11 @@ class Flow:
         context: tuple[Turn, ...],
         redactor: Redactor,
         expected: int,
+        rail: TraceSpan = UNTRACED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`rail`: the span that the checks belong to."""
+        self._rail = rail
         self._moderator = moderator
         self._policy = policy
         self._options = options
@@ -337,25 +341,26 @@ class Flow:
         text = arguments_text(window.text) if _is_call(name) else window.text
         content = Content(text, "assistant", Rail.OUTPUT, self._context)
         ends = time.monotonic() + self._policy.spec.deadline_ms / 1e3
-        while True:
-            try:
-                # What is remembered owes nothing to what was read before.
-                session = None if whole else f"{self._session}:{index}:{name}"
-                # Patient: what waits is held, and a screen that is late is no reason to block what it has not read.
-                done = await self._moderator.moderate(
-                    [content],
-                    self._policy,
-                    cuts=True,
-                    patient=True,
-                    remember=whole,
-                    session=session,
-                    tenant=self._options.tenant,
-                )
-                break
-            except Overloaded:
-                if time.monotonic() > ends:
-                    raise
-            await asyncio.sleep(_RETRY_SECONDS)
+        with self._rail.child("check"):
+            while True:
+                try:
+                    # What is remembered owes nothing to what was read before.
+                    session = None if whole else f"{self._session}:{index}:{name}"
+                    # Patient: what waits is held, and a screen that is late is no reason to block what it has not read.
+                    done = await self._moderator.moderate(
+                        [content],
+                        self._policy,
+                        cuts=True,
+                        patient=True,
+                        remember=whole,
+                        session=session,
+                        tenant=self._options.tenant,
+                    )
+                    break
+                except Overloaded:
+                    if time.monotonic() > ends:
+                        raise
+                await asyncio.sleep(_RETRY_SECONDS)
         verdict = self._options.applied(done.verdicts[0], Rail.OUTPUT)
         return _Checked(verdict, window, last and window.end == len(lane.text))
 

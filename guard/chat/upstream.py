@@ -14,7 +14,7 @@ from guard.errors import UpstreamFailed, UpstreamRefused
 __all__ = ["RemoteUpstream", "Upstream", "Upstreams"]
 
 _MOST_BODY = 64 * 1_024 * 1_024
-_FORWARDED = ("openai-organization", "openai-project")
+_FORWARDED = ("openai-organization", "openai-project", "traceparent")
 
 SystemRole = Literal["system", "developer", "none"]
 

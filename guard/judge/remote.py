@@ -29,6 +29,7 @@ from guard.judge.readout import exact, of_the_top
 from guard.judge.rendering import LETTERS, Format, Prompt, Wrapping, answers, prompts
 from guard.policy.prompt import block, statement
 from guard.question import Answer, Choice, Option, Predicate, Question, Scale
+from guard.telemetry import traced
 
 __all__ = ["Api", "RemoteJudge"]
 
@@ -403,15 +404,21 @@ class RemoteJudge:
         said = ""
         for attempt in range(_RETRIES + 1):
             try:
-                async with self._connected().post(
-                    self._root + path, data=body, headers={"Content-Type": "application/json"}
-                ) as response:
-                    if response.status == 200:
-                        return await response.read()
-                    if response.status not in _RETRIED:
-                        raise _Refused(response.status, path)
-                    said = f"the judge's server answers {response.status}"
-                    asked_for = response.headers.get("Retry-After", "")
+                with traced(f"POST {path}", calls=True) as span:
+                    span.put("http.request.method", "POST")
+                    if attempt:
+                        span.put("http.request.resend_count", attempt)
+                    async with self._connected().post(
+                        self._root + path, data=body, headers={"Content-Type": "application/json", **span.headers()}
+                    ) as response:
+                        span.put("http.response.status_code", response.status)
+                        if response.status == 200:
+                            return await response.read()
+                        span.failed(str(response.status))
+                        if response.status not in _RETRIED:
+                            raise _Refused(response.status, path)
+                        said = f"the judge's server answers {response.status}"
+                        asked_for = response.headers.get("Retry-After", "")
             except TimeoutError as exc:
                 # Not tried again: a server that is too slow for one request is not helped by a second.
                 raise JudgeFailed(

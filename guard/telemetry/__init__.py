@@ -3,12 +3,16 @@
 events      what happened, as frozen structs handed to listeners
 log         the log: structured lines, never with moderated text
 prometheus  counters, latencies, and what is looked up when it is asked for
+traces      spans, opened where the work is
+sampling    which requests are traced
+otlp        who records them: OpenTelemetry, imported only where it is asked for
 """
 
 from guard.telemetry.events import (
     AccessRefused,
     CacheFailed,
     CacheStateChanged,
+    CollectorChanged,
     Event,
     KeysChanged,
     Listener,
@@ -19,6 +23,7 @@ from guard.telemetry.events import (
     RailDone,
     Refusal,
     RequestDone,
+    SpansDone,
     Stage,
     StreamBegun,
     UpstreamDone,
@@ -26,12 +31,16 @@ from guard.telemetry.events import (
 )
 from guard.telemetry.log import REQUEST_ID, LogListener, configure_logging
 from guard.telemetry.prometheus import PrometheusListener, Queue
+from guard.telemetry.traces import OPEN_SPAN, UNTRACED, TraceListener, Tracer, TraceSpan, traced
 
 __all__ = [
+    "OPEN_SPAN",
     "REQUEST_ID",
+    "UNTRACED",
     "AccessRefused",
     "CacheFailed",
     "CacheStateChanged",
+    "CollectorChanged",
     "Event",
     "KeysChanged",
     "Listener",
@@ -45,9 +54,14 @@ __all__ = [
     "RailDone",
     "Refusal",
     "RequestDone",
+    "SpansDone",
     "Stage",
     "StreamBegun",
+    "TraceListener",
+    "TraceSpan",
+    "Tracer",
     "UpstreamDone",
     "UpstreamOutcome",
     "configure_logging",
+    "traced",
 ]

@@ -14,6 +14,8 @@ __all__ = [
     "AccessRefused",
     "CacheFailed",
     "CacheStateChanged",
+    "CollectorChanged",
+    "CollectorState",
     "Event",
     "KeysChanged",
     "Listener",
@@ -24,6 +26,7 @@ __all__ = [
     "RailDone",
     "Refusal",
     "RequestDone",
+    "SpansDone",
     "Stage",
     "StreamBegun",
     "UpstreamDone",
@@ -138,6 +141,25 @@ class StreamBegun(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
+class SpansDone(msgspec.Struct, frozen=True, tag=True):
+    """Spans of traced requests were `sent` to the collector, were not taken by it (`failed`), or found no room among
+    those that wait for it (`dropped`)."""
+
+    outcome: Literal["sent", "failed", "dropped"]
+    spans: int
+
+
+CollectorState = Literal["failing", "answering"]
+
+
+class CollectorChanged(msgspec.Struct, frozen=True, tag=True):
+    """The collector of traces does not take them any more, or takes them again. `error`: its status, or the kind of
+    error."""
+
+    state: CollectorState
+    error: str = ""
+
+
 Event = (
     ModerationDone
     | ModerationFailed
@@ -150,6 +172,8 @@ Event = (
     | UpstreamDone
     | RailDone
     | StreamBegun
+    | SpansDone
+    | CollectorChanged
 )
 
 

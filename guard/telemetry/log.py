@@ -1,4 +1,4 @@
-"""The log: one line per event on standard error, with the request's id."""
+"""The log: one line per event on standard error, with the request's id, and its trace's where it is traced."""
 
 import logging
 import sys
@@ -13,6 +13,7 @@ from guard.telemetry.events import (
     AccessRefused,
     CacheFailed,
     CacheStateChanged,
+    CollectorChanged,
     Event,
     KeysChanged,
     ModerationDone,
@@ -21,6 +22,7 @@ from guard.telemetry.events import (
     RequestDone,
     UpstreamDone,
 )
+from guard.telemetry.traces import OPEN_SPAN
 
 __all__ = ["REQUEST_ID", "LogListener", "configure_logging"]
 
@@ -32,7 +34,7 @@ def configure_logging(*, level: str, form: Literal["json", "text"]) -> None:
     """Sets up the process's log: one line per event on standard error."""
     minimum = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Any] = [
-        _add_request_id,
+        _add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -56,10 +58,12 @@ def configure_logging(*, level: str, form: Literal["json", "text"]) -> None:
         )
 
 
-def _add_request_id(_: Any, __: str, event: Any) -> Any:
-    request_id = REQUEST_ID.get()
+def _add_ids(_: Any, __: str, event: Any) -> Any:
+    request_id, trace_id = REQUEST_ID.get(), OPEN_SPAN.get().trace_id
     if request_id:
         event["request_id"] = request_id
+    if trace_id:
+        event["trace_id"] = trace_id
     return event
 
 
@@ -124,8 +128,8 @@ class LogListener:
                 self._keys(event)
             case CacheFailed():
                 self._log.debug("cache_failed", operation=event.operation, error=event.error)
-            case CacheStateChanged():
-                self._cache(event)
+            case CacheStateChanged() | CollectorChanged():
+                self._state(event)
             case UpstreamDone(outcome="timeout" | "failed"):
                 self._log.error(
                     "upstream_failed",
@@ -140,8 +144,13 @@ class LogListener:
         else:
             self._log.info("keys_loaded", usable=event.usable)
 
-    def _cache(self, event: CacheStateChanged) -> None:
-        if event.state == "open":
-            self._log.warning("cache_opened", operation=event.operation, error=event.error)
-        else:
-            self._log.info("cache_closed", operation=event.operation)
+    def _state(self, event: CacheStateChanged | CollectorChanged) -> None:
+        match event:
+            case CacheStateChanged(state="open"):
+                self._log.warning("cache_opened", operation=event.operation, error=event.error)
+            case CacheStateChanged():
+                self._log.info("cache_closed", operation=event.operation)
+            case CollectorChanged(state="failing"):
+                self._log.warning("collector_failed", error=event.error)
+            case CollectorChanged():
+                self._log.info("collector_answers")

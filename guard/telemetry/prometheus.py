@@ -19,6 +19,7 @@ from guard.telemetry.events import (
     RailDone,
     Refusal,
     RequestDone,
+    SpansDone,
     Stage,
     StreamBegun,
     UpstreamDone,
@@ -182,6 +183,9 @@ class PrometheusListener:
             registry=registry,
             buckets=_FIRST_TOKENS,
         )
+        self._spans = Counter(
+            "guard_trace_spans", "Spans of traced requests that were to be sent", ["outcome"], registry=registry
+        )
         self._children: dict[tuple[Any, ...], Any] = {}
         self._hits, self._misses = self._child(self._lookups, "hit"), self._child(self._lookups, "miss")
         for stage in get_args(Stage):
@@ -192,6 +196,8 @@ class PrometheusListener:
             self._child(self._refused, reason)
         for accepted in ("true", "false"):
             self._child(self._loads, accepted)
+        for outcome in ("sent", "failed", "dropped"):
+            self._child(self._spans, outcome)
 
     def look_up(
         self,
@@ -231,6 +237,8 @@ class PrometheusListener:
                 self._child(self._cache_open, event.operation).set(event.state == "open")
             case UpstreamDone() | RailDone() | StreamBegun():
                 self._chat(event)
+            case SpansDone():
+                self._child(self._spans, event.outcome).inc(event.spans)
 
     def _chat(self, event: UpstreamDone | RailDone | StreamBegun) -> None:
         match event:

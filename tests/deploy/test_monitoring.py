@@ -14,6 +14,7 @@ from guard.telemetry import (
     AccessRefused,
     CacheFailed,
     CacheStateChanged,
+    CollectorChanged,
     Event,
     KeysChanged,
     ModerationDone,
@@ -23,6 +24,7 @@ from guard.telemetry import (
     Queue,
     RailDone,
     RequestDone,
+    SpansDone,
     StreamBegun,
     UpstreamDone,
 )
@@ -58,6 +60,8 @@ EVENTS: tuple[Event, ...] = (
     UpstreamDone("u", "ok", 0.2, 0.1),
     RailDone("p", "input", "block"),
     StreamBegun("p", 0.1),
+    SpansDone("sent", 1),
+    CollectorChanged("failing", "503"),
 )
 
 ROOT = Path(__file__).parents[2]

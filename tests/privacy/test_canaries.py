@@ -25,6 +25,7 @@ from tests.conftest import ROOT, Server, serving
 from tests.doubles import running_judge_server, told_by_hash
 from tests.privacy.canaries import Canaries, forms, found
 from tests.redis_server import NO_SERVER, RedisServer, find_server
+from tests.telemetry.collector import Collector, running_collector
 
 POLICY = """\
 version: 1
@@ -42,7 +43,7 @@ terms:
 redaction: {{restore: true}}
 deadline_ms: {deadline}
 """
-KEPT = ["log", "metrics", "ready", "policies", "schema", "redis", "rdb", "arguments", "environment", "files"]
+KEPT = ["log", "metrics", "ready", "policies", "schema", "redis", "rdb", "arguments", "environment", "files", "traces"]
 
 
 class Sent:
@@ -128,7 +129,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
     try:
         redis.start()
-        with running_upstream() as upstream, running_judge_server() as judge:
+        with running_upstream() as upstream, running_judge_server() as judge, running_collector() as collector:
             judge.model = lambda prompt: told_by_hash(prompt) | {" Yes": math.log(0.1), " No": math.log(0.9)}
             with serving(
                 cwd,
@@ -149,11 +150,17 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
                 GUARD_JUDGE_KEY=done.own["the judge's key"].split()[0],
                 GUARD_MAX_TEXTS="4",
                 GUARD_MAX_WAITING_TEXTS="4",
+                GUARD_OTLP_ENDPOINT=collector.url,
+                GUARD_TRACE_SHARE="1",
+                GUARD_TRACE_ASKED_PER_SECOND="1000",
+                OTEL_EXPORTER_OTLP_HEADERS="x-key=" + done.own["the collector's key"].split()[0],
+                OTEL_BSP_SCHEDULE_DELAY="100",
             ) as server:
                 sender = Sender(server, keys["all"][1], done)
                 _native(sender, judge, narrow=keys["narrow"][1], slow=keys["slow"][1])
                 _chats(sender, upstream)
                 _wire(sender, judge, upstream)
+                _trace(done, sender, collector)
                 _gather(done, sender, redis, (cwd, temporary))
                 server.process.send_signal(signal.SIGABRT)
                 server.process.wait(20)
@@ -347,6 +354,19 @@ def _wire(send: Sender, judge: Any, upstream: Any) -> None:
         first.result()
 
 
+def _trace(done: Sent, send: Sender, collector: Collector) -> None:
+    """The spans of everything so far: those of the last request are the last to come."""
+    last = "4bf92f3577b34da6a3ce929d0e0e4736"
+    send.post(
+        "trace", 200, "/moderate", {"input": send.told["trace: text"]}, traceparent=f"00-{last}-00f067aa0ba902b7-01",
+        tracestate=f"x={send.word('trace: state')}", baggage=f"user={send.word('trace: baggage')}",
+    )  # fmt: skip
+    malformed = f"00-{send.word('trace: malformed')}-00f067aa0ba902b7-01"
+    send.post("trace: malformed", 200, "/moderate", {"input": "x"}, traceparent=malformed)
+    _until(lambda: last in {span.trace_id for span in list(collector.spans) if span.kind == "server"})
+    done.kept["traces"] = b"".join(collector.bodies)
+
+
 def _gather(done: Sent, send: Sender, redis: RedisServer, folders: tuple[Path, ...]) -> None:
     """Everything but the log and the files, which a crash may add to."""
     key = {"Authorization": f"Bearer {send.key}"}
@@ -393,6 +413,8 @@ def test_every_place_was_reached(sent: Sent):
     assert b'"strict"' in sent.kept["policies"]
     assert b"guard:v" in sent.kept["redis"]
     assert b"guard:v" in sent.kept["rdb"]
+    for said in (b"POST /moderate", b"output rail", b"check", b"rates", b"screen_failed", b"judge_failed", b"timeout"):
+        assert said in sent.kept["traces"], said
     assert set(sent.kept) == set(KEPT)
 
 
