@@ -164,6 +164,8 @@ class Settings(_Settings, frozen=True):
     """Folder of the policies; `./policies` where there is one, else those that come with the package."""
     default_policy: str = "default"
     """Policy of requests that name none."""
+    store: str = ""
+    """File of the records of verdicts, a path or `sqlite:///PATH`; nothing is stored anywhere when absent."""
     reload_seconds: Annotated[float, Meta(ge=0.05)] = 1.0
     """How often the policy folder, and the file of keys, are looked at for changes."""
     encoder_threads: Annotated[int, Meta(ge=0)] = 0

@@ -17,6 +17,8 @@
     ├── Unauthenticated      no API key, or one that is not valid
     ├── Forbidden            the API key's rights do not reach that far
     ├── RateLimited          the API key has used what it may use; says when there is more
+    ├── StoreError           the store of records cannot be written or read, or not in time
+    ├── RecordNotFound       no such record, or none that the API key may see
     └── DatasetError         a file given to a command cannot be read or written
 
 Messages name the thing, the place and the remedy, and never the moderated text.
@@ -40,7 +42,9 @@ __all__ = [
     "PolicyNotFound",
     "Problem",
     "RateLimited",
+    "RecordNotFound",
     "ScreenFailed",
+    "StoreError",
     "Unauthenticated",
     "UpstreamFailed",
     "UpstreamRefused",
@@ -146,6 +150,18 @@ class Overloaded(GuardError):
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class StoreError(GuardError):
+    """The store of records cannot be written or read, or not in time; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RecordNotFound(GuardError):
+    """No such record, or none that the caller may see."""
 
 
 class DatasetError(GuardError):

@@ -38,9 +38,10 @@ LONG = 10_000
 
 
 class Moderation(msgspec.Struct, frozen=True):
-    """The verdicts on a request's contents, in their order, and what they cost."""
+    """The verdicts on a request's contents, in their order, what they rest on, and what they cost."""
 
     verdicts: tuple[Verdict, ...]
+    assessments: tuple[Assessment, ...]
     judged: int
     judge_tokens: int
     seconds: float
@@ -151,6 +152,7 @@ class Moderator:
             ]
         moderation = Moderation(
             verdicts=tuple(verdicts),
+            assessments=tuple(assessments),
             judged=sum([fresh[key].judged for key in own]),
             judge_tokens=sum([fresh[key].judge_tokens for key in own]),
             seconds=self._clock() - started,

@@ -34,6 +34,8 @@ from guard.redis_client import connecting
 from guard.screen.encoder import Encoder
 from guard.screen.patterns import CATALOGUE, check_regex
 from guard.screen.standard import StandardScreen
+from guard.store.recorder import Recorder
+from guard.store.sqlite import SqliteStore, file_of
 from guard.telemetry import (
     KeysChanged,
     Listener,
@@ -64,6 +66,7 @@ class Service(msgspec.Struct, frozen=True):
     gate: Gate
     listener: Listener
     registry: CollectorRegistry
+    recorder: Recorder | None = None
 
 
 def pattern_names() -> PatternNames:
@@ -117,8 +120,13 @@ def build(settings: Settings) -> Service:
         # Nobody else answers, and a model that can is here already.
         upstreams = Upstreams([WatchedUpstream(judging.upstream, listener)], {})
     chat = GuardedChat(moderator, upstreams, listener)
+    recorder = _recorder(settings, moderator, book, listener)
+    queues = [Queue("screen", lambda: turns.waiting, CROWD * most), *judging.queues]
+    if recorder is not None:
+        store = recorder.store
+        queues.append(Queue("store", lambda: store.waiting, store.room))
     metrics.look_up(
-        queues=[Queue("screen", lambda: turns.waiting, CROWD * most), *judging.queues],
+        queues=queues,
         windows=lambda: screen.windows,
         streams=lambda: chat.streams,
         judge_open=judging.left_alone,
@@ -131,7 +139,25 @@ def build(settings: Settings) -> Service:
             "judge": judging.judge.name if judging.judge is not None else "",
         }
     )
-    return Service(settings, book, moderator, chat, _gate(settings, listener), listener, registry)
+    gate = _gate(settings, listener)
+    return Service(settings, book, moderator, chat, gate, listener, registry, recorder)
+
+
+def _recorder(settings: Settings, moderator: Moderator, book: PolicyBook, listener: Listener) -> Recorder | None:
+    """What keeps records, where a store is set. Its file is not touched yet.
+
+    Raises:
+        ConfigError: GUARD_STORE names no file that could be one.
+    """
+    if not settings.store:
+        return None
+    store = SqliteStore(
+        file_of(settings.store),
+        listener=listener,
+        retention=lambda: {policy.name: policy.spec.retention_days for policy in book},
+    )
+    judge = moderator.judge.name if moderator.judge is not None else None
+    return Recorder(store, listener, screen=moderator.screen.name, judge=judge)
 
 
 def offline(settings: Settings, policies: Iterable[Policy], *, judge: bool) -> Moderator:

@@ -85,6 +85,7 @@ class Caller(NamedTuple):
     default_policy: str | None = None
     block_style: Literal["openai", "openai_error", "mistral", "azure"] | None = None
     rates: Rates = Rates()
+    name: str = ""
 
     @property
     def limited(self) -> bool:
@@ -153,7 +154,7 @@ class KeyBook:
         if key is None or not same or key.over(self._wall_clock()):
             raise Unauthenticated("the API key is not known here, or no longer valid")
         tenant = key.tenant or key.name
-        return Caller(key.id, tenant, key.role, key.policies, key.default_policy, key.block_style, key.rates)
+        return Caller(key.id, tenant, key.role, key.policies, key.default_policy, key.block_style, key.rates, key.name)
 
     def refresh(self) -> bool:
         """Looks at the file once; whether other keys are in use now. A file that is wrong keeps the old ones."""

@@ -7,12 +7,17 @@ from collections.abc import AsyncIterator
 from litestar import Litestar
 from litestar.datastructures import State
 
-from guard.api import chat, decisions, moderate, openapi, operations, policies
+from guard.api import chat, decisions, moderate, openapi, operations, policies, records
 from guard.api.errors import EXCEPTION_HANDLERS
 from guard.api.observe import Observed
+from guard.errors import StoreError
 from guard.service import Service, tracing
+from guard.store import Store
 
 __all__ = ["create_app"]
+
+PURGE_SECONDS = 60.0
+"""How often expired records are removed; nobody sees them meanwhile."""
 
 
 def create_app(service: Service) -> Observed:
@@ -28,6 +33,7 @@ def create_app(service: Service) -> Observed:
             decisions.router(service),
             chat.router(service),
             policies.router(service),
+            records.router(service),
             operations.router(service),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
@@ -42,20 +48,33 @@ def create_app(service: Service) -> Observed:
 
 @contextlib.asynccontextmanager
 async def _watching(app: Litestar) -> AsyncIterator[None]:
-    """Watches the policy folder and the file of keys while the application runs."""
+    """Watches the policy folder and the file of keys while the application runs, and removes what has expired."""
     service: Service = app.state.service
     every = service.settings.reload_seconds
     watchers = [asyncio.create_task(service.book.watch(every=every))]
     if service.gate.keys is not None:
         watchers.append(asyncio.create_task(service.gate.keys.watch(every=every)))
+    if service.recorder is not None:
+        watchers.append(asyncio.create_task(_purging(service.recorder.store)))
     try:
         yield
     finally:
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
+        if service.recorder is not None:
+            await service.recorder.close()
         await service.gate.close()
         await service.chat.close()
         await service.moderator.close()
         if app.state.tracer is not None:
             await app.state.tracer.close()
+
+
+async def _purging(store: Store) -> None:
+    """Removes what has expired, at once and then every so often, until cancelled."""
+    while True:
+        # Listeners were told.
+        with contextlib.suppress(StoreError):
+            await store.purge()
+        await asyncio.sleep(PURGE_SECONDS)

@@ -7,7 +7,8 @@ client that leaves must end the upstream's work.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+import secrets
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -35,6 +36,8 @@ from guard.config import Limits
 from guard.errors import InvalidContent, NoUpstream
 from guard.policy import Policy
 from guard.service import Service
+from guard.store import Finding
+from guard.store.recorder import Call, Recorder, keeping
 
 __all__ = ["router"]
 
@@ -43,6 +46,8 @@ _NO_UPSTREAM = "Nobody is configured to answer: set GUARD_UPSTREAM_URL to an Ope
 _HEADERS = ("authorization", "openai-organization", "openai-project")
 _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 _AZURES_PATH = re.compile(r"/(?P<deployment>[^/]+)/chat/completions/?")
+_COMMON = ("id", "object", "created", "model")
+"""What all chunks of a stream have alike."""
 MOST_MESSAGES = 4_096
 """Messages of one conversation."""
 _STOPPED = OpenAIError("Guard was stopped before the answer was complete", "server_error", code="stopped")
@@ -146,14 +151,69 @@ class _Chat:
             raise NoUpstream(_NO_UPSTREAM)
         await admitted(service.gate, caller, characters)
         given = _given(headers, keyed=service.gate.keys is not None)
+        records = self._records(asked, policy, caller)
+        if records is not None:
+            options = msgspec.structs.replace(options, findings=True)
         begun = await guarded.begin(asked, messages, policy, given, options)
+        if records is not None:
+            try:
+                await records.keep(begun.findings)
+            except BaseException:
+                if isinstance(begun, Begun):
+                    await begun.abandon()
+                raise
         if isinstance(begun, Refused):
-            await _refuse(send, begun, policy, asked, options)
+            await _refuse(send, begun, policy, asked, options, records)
         elif asked.get("stream"):
-            async with aclosing(guarded.stream(begun, policy, given)) as chunks:
-                await _stream(send, chunks, begun, policy)
+            found: list[Finding] | None = [] if records is not None else None
+            async with aclosing(guarded.stream(begun, policy, given, found)) as chunks:
+                await _stream(send, chunks, begun, policy, records, found)
         else:
-            await _whole(send, await guarded.answer(begun, policy, given), begun, policy)
+            told = await guarded.answer(begun, policy, given)
+            if records is not None:
+                await records.keep(told.findings)
+            await _whole(send, told, begun, policy, records)
+
+    def _records(self, asked: Mapping[str, Any], policy: Policy, caller: Caller) -> "_Records | None":
+        """Where the request's records go; None where it leaves none. OpenAI's `store: false` means that here too, its
+        `true` speaks of the upstream's store alone."""
+        recorder = self._service.recorder
+        if recorder is None:
+            return None
+        kept = keeping(policy, False if asked.get("store") is False else None, stored=True)
+        if kept is None:
+            return None
+        call = Call(f"mod_{secrets.token_hex(12)}", "chat", caller.tenant, caller.name, policy, kept)
+        return _Records(recorder, call)
+
+
+class _Records:
+    """The records of one chat: first those of its prompt, then those of its answer. `lost`: some are not kept."""
+
+    def __init__(self, recorder: Recorder, call: Call) -> None:
+        self.lost = False
+        self._recorder = recorder
+        self._call = call
+        self._next = 0
+
+    async def keep(self, findings: Sequence[Finding]) -> None:
+        """Has records kept, also where the client leaves meanwhile: nobody gets out of a record by closing early.
+
+        Raises:
+            StoreError: they are not, and the policy refuses the answer then.
+        """
+        self.lost |= bool(await asyncio.shield(self.keeping_on(findings)))
+
+    def keeping_on(self, findings: Sequence[Finding]) -> asyncio.Task[frozenset[int]]:
+        """The same, for a client that has left already."""
+        first, self._next = self._next, self._next + len(findings)
+        return self._recorder.keeping_on(self._call, findings, first=first)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What the answer says of them: the id that theirs begin with, and whether some are missing already."""
+        named = [(b"x-guard-record", self._call.id.encode())]
+        return [*named, (b"x-guard-stored", b"false")] if self.lost else named
 
 
 def _given(headers: Mapping[str, str], *, keyed: bool) -> dict[str, str]:
@@ -184,17 +244,19 @@ def _checked(asked: dict[str, Any], limits: Limits) -> tuple[list[conversation.M
     return messages, characters
 
 
-async def _whole(send: Send, told: Answered, begun: Begun, policy: Policy) -> None:
+async def _whole(send: Send, told: Answered, begun: Begun, policy: Policy, records: _Records | None) -> None:
     status, body = 200, told.body
     if told.report.action == "block":
         status, body = blocked_answer(told.body, told.verdicts, begun, policy)
-    headers = [*_named(policy, begun.report), (b"x-guard-output-action", told.report.action.encode())]
+    headers = [*_named(policy, begun.report, records), (b"x-guard-output-action", told.report.action.encode())]
     await _send(send, status, headers, body)
 
 
-async def _refuse(send: Send, refused: Refused, policy: Policy, asked: dict[str, Any], options: Options) -> None:
+async def _refuse(
+    send: Send, refused: Refused, policy: Policy, asked: dict[str, Any], options: Options, records: _Records | None
+) -> None:
     """A prompt that went nowhere, in the request's style."""
-    headers = _named(policy, refused.report)
+    headers = _named(policy, refused.report, records)
     if not asked.get("stream") or options.style_under(policy) != "openai":
         status, body = refused_answer(refused, policy, asked["model"], options)
         await _send(send, status, headers, body)
@@ -206,10 +268,18 @@ async def _refuse(send: Send, refused: Refused, policy: Policy, asked: dict[str,
     await _event(send, b"".join([*map(written, chunks), DONE]), more=False)
 
 
-async def _stream(send: Send, chunks: AsyncGenerator[list[dict[str, Any]]], begun: Begun, policy: Policy) -> None:
-    """The headers go with the first chunk: until then an error has a status of its own."""
+async def _stream(
+    send: Send,
+    chunks: AsyncGenerator[list[dict[str, Any]]],
+    begun: Begun,
+    policy: Policy,
+    records: _Records | None,
+    found: list[Finding] | None,
+) -> None:
+    """The headers go with the first chunk: until then an error has a status of its own. The records of what was `found`
+    are kept before the end is told."""
     first = await anext(chunks, None)
-    headers = [*_EVENTS, *_named(policy, begun.report)]
+    headers = [*_EVENTS, *_named(policy, begun.report, records)]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     try:
         if first is not None:
@@ -217,14 +287,46 @@ async def _stream(send: Send, chunks: AsyncGenerator[list[dict[str, Any]]], begu
         # What leaves together is one write: a system call for each token would cost more than its check.
         async for leaving in chunks:
             await _event(send, b"".join(map(written, leaving)))
+        if records is not None and found:
+            findings = found.copy()
+            found.clear()
+            await _kept(send, records, findings, policy, first)
     except asyncio.CancelledError:
+        await _left(chunks, records, found)
         # The client has left, which makes this a word to nobody; or Guard stops and has waited as long as it may.
         await _event(send, written(ErrorBody(_STOPPED)), more=False)
         raise
     except Exception as exc:  # noqa: BLE001 (the status has gone out: what is left is an error inside the stream)
+        await _left(chunks, records, found)
         await _event(send, written(ErrorBody(openai_error(exc))), more=False)
     else:
         await _event(send, DONE, more=False)
+
+
+async def _kept(
+    send: Send,
+    records: _Records,
+    findings: Sequence[Finding],
+    policy: Policy,
+    first: Sequence[Mapping[str, Any]] | None,
+) -> None:
+    """Has a stream's records kept. Its headers have gone out: what is lost now is told in a chunk of its own."""
+    before = records.lost
+    await records.keep(findings)
+    if records.lost and not before:
+        common = {name: value for name, value in (first or ({},))[0].items() if name in _COMMON}
+        told = {"policy": {"name": policy.name, "fingerprint": policy.fingerprint}, "stored": False}
+        await _event(send, written(common | {"choices": [], "guard": told}))
+
+
+async def _left(
+    chunks: AsyncGenerator[list[dict[str, Any]]], records: _Records | None, found: list[Finding] | None
+) -> None:
+    """What was found in a stream that has not come to its end leaves its records too; nobody waits for them."""
+    if records is not None and found is not None:
+        await chunks.aclose()
+        if found:
+            records.keeping_on(found)
 
 
 async def _event(send: Send, event: bytes, *, more: bool = True) -> None:
@@ -239,8 +341,9 @@ async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], tol
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _named(policy: Policy, found: RailReport) -> list[tuple[bytes, bytes]]:
+def _named(policy: Policy, found: RailReport, records: _Records | None) -> list[tuple[bytes, bytes]]:
     return [
         (b"x-guard-policy", f"{policy.name}@{policy.fingerprint}".encode()),
         (b"x-guard-input-action", found.action.encode()),
+        *(records.headers if records is not None else ()),
     ]

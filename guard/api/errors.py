@@ -17,6 +17,8 @@ from guard.errors import (
     Overloaded,
     PolicyNotFound,
     RateLimited,
+    RecordNotFound,
+    StoreError,
     Unauthenticated,
 )
 from guard.telemetry import REQUEST_ID
@@ -43,7 +45,7 @@ class MalformedBody(GuardError):
 
 
 class SchemaMismatch(GuardError):
-    """The body is JSON of another shape than the route's; `path` is where."""
+    """The body is JSON of another shape than the route's; `path` is where. So is `?name` of an address."""
 
     def __init__(self, message: str, *, path: str) -> None:
         super().__init__(message)
@@ -82,6 +84,12 @@ def _problem(name: str, title: str, status: int, detail: str, **more: Any) -> Pr
     return ProblemDetails(f"urn:guard:problem:{name}", title, status, detail, **more)
 
 
+_BUSY = {
+    Overloaded: ("overloaded", "Too busy right now"),
+    StoreError: ("store-failed", "The store of records failed"),
+}
+
+
 def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
     """An error of Guard's own tree."""
     said = str(exc)
@@ -92,7 +100,7 @@ def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
         case MalformedBody():
             problem = _problem("malformed-body", "The body is not valid JSON", 400, said)
         case SchemaMismatch(path=path):
-            title = "The body does not have the expected shape"
+            title = f"The {'address' if path.startswith('?') else 'body'} does not have the expected shape"
             problem = _problem("schema-mismatch", title, 422, said, errors=(Detail(path, said),))
         case LimitExceeded(path=path, limit=limit, allowed=allowed):
             where = (Detail(path, said),)
@@ -101,8 +109,9 @@ def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
             )
         case InvalidContent(path=path):
             problem = _problem("invalid-content", "This cannot be moderated", 422, said, errors=(Detail(path, said),))
-        case PolicyNotFound():
-            problem = _problem("policy-not-found", "No such policy", 404, said)
+        case PolicyNotFound() | RecordNotFound():
+            what = "policy" if isinstance(exc, PolicyNotFound) else "record"
+            problem = _problem(f"{what}-not-found", f"No such {what}", 404, said)
         case InvalidPolicy(problems=problems):
             errors = tuple([Detail(p.path, f"line {p.line}: {p.message}") for p in problems])
             problem = _problem("invalid-policy", "The policy has mistakes", 422, said, errors=errors)
@@ -114,8 +123,8 @@ def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
         case RateLimited(limit=limit, retry_after=wait):
             problem = _problem("rate-limited", "Too much for this API key", 429, said, limit="rate", allowed=limit)
             headers = {"Retry-After": str(wait)} if wait is not None else {}
-        case Overloaded(retry_after=retry_after):
-            problem = _problem("overloaded", "Too busy right now", 503, f"{said}; try again later")
+        case Overloaded(retry_after=retry_after) | StoreError(retry_after=retry_after):
+            problem = _problem(*_BUSY[type(exc)], 503, f"{said}; try again later")
             headers = {"Retry-After": str(retry_after)}
         case _:
             return _unexpected(request, exc)

@@ -6,6 +6,7 @@ answer straight from structs to the socket. docs/decisions/0003 has the figures.
 """
 
 import secrets
+from collections.abc import Sequence
 
 import msgspec
 from litestar import Router, asgi
@@ -18,8 +19,12 @@ from guard.api.body import decoded, read
 from guard.api.openapi import describe_path, described
 from guard.api.presence import while_present
 from guard.api.schemas import ModerateRequest, ModerateResponse, PolicyName, Usage, contents_of, models_of
-from guard.errors import InvalidContent
+from guard.content import Content
+from guard.moderator import Moderation
 from guard.service import Service
+from guard.store import Finding
+from guard.store.recorder import NOT_STORED, Call, Recorder, keeping
+from guard.verdict import Verdict
 
 __all__ = ["router"]
 
@@ -44,25 +49,31 @@ def router(service: Service) -> Router:
     """The route that moderates, bound to its service."""
     models = models_of(service.moderator)
     limits = service.settings.limits
+    recorder = service.recorder
     describe_path("/moderate", post=_DESCRIPTION)
 
     async def answered(body: bytes, caller: Caller) -> bytes:
         asked = decoded(body, _DECODER)
         policy = service.book[service.gate.policy(caller, asked.policy, service.settings.default_policy)]
         contents = contents_of(asked, limits)
-        if asked.store:
-            raise InvalidContent("this version keeps no texts: send `store: false`, or leave it out", path="$.store")
+        kept = None
+        if recorder is not None or asked.store is not None:
+            kept = keeping(policy, asked.store, stored=recorder is not None)
         only = frozenset(asked.categories) if asked.categories is not None else None
         if caller.limited:
             await admitted(service.gate, caller, sum([len(content.text) for content in contents]))
         done = await service.moderator.moderate(
             contents, policy, only=only, explained=asked.explain, tenant=caller.tenant
         )
+        id, verdicts = f"mod_{secrets.token_hex(12)}", done.verdicts
+        if recorder is not None and kept is not None:
+            call = Call(id, "moderate", caller.tenant, caller.name, policy, kept, only)
+            verdicts = await _recorded(recorder, call, contents, done)
         answer = ModerateResponse(
-            id=f"mod_{secrets.token_hex(12)}",
+            id=id,
             policy=PolicyName(policy.name, policy.fingerprint),
             models=models,
-            results=done.verdicts,
+            results=verdicts,
             usage=Usage(len(contents), done.judged, done.judge_tokens, round(done.seconds * 1e3, 3)),
         )
         return _ENCODER.encode(answer)
@@ -80,3 +91,19 @@ def router(service: Service) -> Router:
         await send({"type": "http.response.body", "body": answer, "more_body": False})
 
     return Router("", route_handlers=[moderate])
+
+
+async def _recorded(
+    recorder: Recorder, call: Call, contents: Sequence[Content], done: Moderation
+) -> tuple[Verdict, ...]:
+    """The verdicts once their records are kept; those whose record is not say so among their reasons."""
+    findings = [Finding(*found) for found in zip(contents, done.verdicts, done.assessments, strict=True)]
+    lost = await recorder.keep(call, findings)
+    if not lost:
+        return done.verdicts
+    return tuple(
+        [
+            msgspec.structs.replace(verdict, reasons=(*verdict.reasons, NOT_STORED)) if place in lost else verdict
+            for place, verdict in enumerate(done.verdicts)
+        ]
+    )

@@ -18,6 +18,7 @@ from guard.errors import (
     Overloaded,
     PolicyNotFound,
     RateLimited,
+    StoreError,
     Unauthenticated,
     UpstreamFailed,
     UpstreamRefused,
@@ -82,8 +83,9 @@ def _told(exc: Exception) -> _Answer:
             return _Answer(404, OpenAIError(said, "invalid_request_error", "guard.policy", "policy_not_found"))
         case JudgeFailed():
             return _Answer(503, OpenAIError(said, "server_error", code="judge_failed"))
-        case Overloaded(retry_after=retry_after):
-            error = OpenAIError(f"{said}; try again later", "server_error", code="overloaded")
+        case Overloaded(retry_after=retry_after) | StoreError(retry_after=retry_after):
+            code = "overloaded" if isinstance(exc, Overloaded) else "store_failed"
+            error = OpenAIError(f"{said}; try again later", "server_error", code=code)
             return _Answer(503, error, {"Retry-After": str(retry_after)})
         case _:
             log_unexpected(exc)

@@ -4,6 +4,7 @@ Handlers decode and encode bytes themselves, so each says here what these bytes 
 from the same msgspec structs that do the work.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from litestar.openapi.spec import (
     OpenAPIMediaType,
     OpenAPIResponse,
     Operation,
+    Parameter,
     PathItem,
     Reference,
     RequestBody,
@@ -31,7 +33,7 @@ _ERRORS = {
     400: "The body is no JSON",
     401: "No API key, or one that is not valid",
     403: "The API key's rights do not reach that far",
-    404: "No such policy",
+    404: "No such policy, or no such record",
     413: "The body is too large",
     422: "The body has another shape, exceeds a limit, or cannot be moderated",
     429: "The API key has used what it may use in a minute: come back after the seconds of `Retry-After`",
@@ -128,10 +130,12 @@ def described(
     errors: tuple[int, ...] = (),
     error: Any = ProblemDetails,
     streams: bool = False,
+    query: Sequence[Parameter] = (),
 ) -> type[Operation]:
     """An operation class for a handler that reads `body`, answers `answer`, or fails with `errors`.
 
     `error` is the body of a failure: problem details, or a dialect's own. `streams`: it also answers with events.
+    `query`: what its address may say besides.
     """
     content = {"application/json": _described.media(answer)}
     if streams:
@@ -152,6 +156,8 @@ def described(
         def __post_init__(self) -> None:
             self.request_body = read
             self.responses = responses
+            if query:
+                self.parameters = [*(self.parameters or ()), *query]
 
     return Described
 

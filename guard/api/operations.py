@@ -42,6 +42,7 @@ def router(service: Service) -> Router:
             policies_rejected=tuple([str(problem) for problem in service.book.status.problems]),
             models=models_of(service.moderator),
             keys_rejected=(service.gate.keys.status.problem or None) if service.gate.keys is not None else None,
+            store_problem=(service.recorder.store.problem or None) if service.recorder is not None else None,
         )
         return answer(readiness)
 

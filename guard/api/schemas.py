@@ -58,7 +58,7 @@ class ModerateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rail: Rail | None = None
     categories: list[str] | None = None
     explain: bool = False
-    store: bool = False
+    store: bool | None = None
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -171,6 +171,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
     `policies_rejected` lists the mistakes of a policy folder that is kept out; the policies before
     it stay in use. `keys_rejected` says what is wrong with a file of keys that is kept out; null where none is.
+    `store_problem` says what keeps the store from taking records; null where nothing does.
     """
 
     status: str
@@ -179,6 +180,7 @@ class Readiness(msgspec.Struct, frozen=True):
     policies_rejected: tuple[str, ...]
     models: Models
     keys_rejected: str | None = None
+    store_problem: str | None = None
 
 
 def contents_of(request: ModerateRequest, limits: Limits) -> list[Content]:

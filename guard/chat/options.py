@@ -60,6 +60,7 @@ class Options(msgspec.Struct, frozen=True):
         guardrails: what blocks besides the policy.
         safe_prompt: whether Mistral's safe prompt is put before the chat.
         tenant: whose request it is.
+        findings: whether what is found is to be told with its contents, for a record.
     """
 
     style: BlockStyle | None = None
@@ -68,6 +69,7 @@ class Options(msgspec.Struct, frozen=True):
     guardrails: tuple[Guardrail, ...] = ()
     safe_prompt: bool = False
     tenant: str = ""
+    findings: bool = False
 
     def applied(self, verdict: Verdict, rail: Rail) -> Verdict:
         """A verdict under all demands."""

@@ -28,6 +28,7 @@ from guard.errors import InvalidContent, UpstreamFailed
 from guard.moderator import Moderator
 from guard.policy import Policy
 from guard.policy.redaction import Redactor
+from guard.store import Finding
 from guard.telemetry import Listener, Listeners, RailDone, StreamBegun, traced
 from guard.verdict import Verdict
 
@@ -37,17 +38,19 @@ _AZURES_FIRST = {"id": "", "object": "", "created": 0, "model": "", "choices": [
 
 
 class Refused(NamedTuple):
-    """A prompt that reaches no model, and what was found in it."""
+    """A prompt that reaches no model, and what was found in it; `findings` where they are asked for."""
 
     says: str
     report: RailReport
     verdicts: tuple[Verdict, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 class Begun(NamedTuple):
     """A request whose prompt has passed: where its answer comes from, and what is put back into it.
 
-    `characters`: of the prompt's messages, as the client sent them; `came`: when, on `time.perf_counter`.
+    `characters`: of the prompt's messages, as the client sent them; `came`: when, on `time.perf_counter`; `findings`
+    where they are asked for.
     """
 
     upstream: Upstream
@@ -60,6 +63,12 @@ class Begun(NamedTuple):
     context: tuple[Turn, ...]
     early: "_Early | None"
     came: float
+    findings: tuple[Finding, ...] = ()
+
+    async def abandon(self) -> None:
+        """Ends what was begun: nobody wants the answer."""
+        if self.early is not None:
+            await self.early.close()
 
 
 class GuardedChat:
@@ -104,7 +113,7 @@ class GuardedChat:
         checked = in_scope(messages, chat)
         try:
             with traced("input rail"):
-                verdicts = await self._verdicts([content for _, content in checked], policy, options)
+                verdicts, findings = await self._verdicts([content for _, content in checked], policy, options)
                 report = RailReport.of(verdicts)
                 self._listener.on_event(RailDone(policy.name, "input", report.action))
         except BaseException:
@@ -118,13 +127,13 @@ class GuardedChat:
             await early.close()
             early = None
         if report.action == "block":
-            return Refused(chat.refusals.input, report, verdicts)
+            return Refused(chat.refusals.input, report, verdicts, findings)
         redactor = Redactor(policy.spec.redaction.style, [message.text for message in messages])
         for message, cuts in cut:
             redacted(message, cuts, redactor)
         told = with_system_prompt(body, system_prompt, upstream.system_role)
         context = context_of(messages_of(body) if cut else messages)
-        return Begun(upstream, told, options, report, verdicts, characters, redactor, context, early, came)
+        return Begun(upstream, told, options, report, verdicts, characters, redactor, context, early, came, findings)
 
     async def answer(self, begun: Begun, policy: Policy, headers: Mapping[str, str]) -> "Answered":
         """A whole answer, each choice checked; what is blocked has its refusal in place. `guard` says what was found.
@@ -141,7 +150,7 @@ class GuardedChat:
             Content(message.text, "assistant", Rail.OUTPUT, begun.context, message.uninspected) for _, message in found
         ]
         with traced("output rail"):
-            verdicts = await self._verdicts(contents, policy, begun.options)
+            verdicts, findings = await self._verdicts(contents, policy, begun.options)
             redactor = Redactor(policy.spec.redaction.style, [*begun.redactor.given, *[m.text for _, m in found]])
             for (choice, message), verdict in zip(found, verdicts, strict=True):
                 _settle(choice, message, verdict, policy, redactor)
@@ -160,12 +169,13 @@ class GuardedChat:
             told["prompt_filter_results"] = prompt_filter_results(policy, begun.verdicts)
             for (choice, _), own in zip(messages, by_choice, strict=True):
                 choice["content_filter_results"] = azure_results(policy, own)
-        return Answered(told, report, verdicts)
+        return Answered(told, report, verdicts, findings)
 
     async def stream(
-        self, begun: Begun, policy: Policy, headers: Mapping[str, str]
+        self, begun: Begun, policy: Policy, headers: Mapping[str, str], findings: list[Finding] | None = None
     ) -> AsyncGenerator[list[dict[str, Any]]]:
-        """An answer's chunks as they may leave; those that leave together are one list.
+        """An answer's chunks as they may leave; those that leave together are one list. `findings` gets what was
+        found, at the end or where the stream is left.
 
         Raises:
             UpstreamFailed, UpstreamRefused: before the first chunk, or in the middle.
@@ -204,6 +214,8 @@ class GuardedChat:
         finally:
             self.streams -= 1
             # Where the client has left, or the upstream has broken off, nothing may have been checked to its end.
+            if findings is not None:
+                findings += flow.findings
             verdicts = [verdict for own in flow.verdicts for verdict in own]
             with rail:
                 if verdicts:
@@ -217,12 +229,23 @@ class GuardedChat:
         """Closes the upstreams."""
         await self.upstreams.close()
 
-    async def _verdicts(self, contents: Sequence[Content], policy: Policy, options: Options) -> tuple[Verdict, ...]:
+    async def _verdicts(self, contents: Sequence[Content], policy: Policy, options: Options) -> "_Found":
         if not contents:
-            return ()
+            return _Found((), ())
         found = await self._moderator.moderate(contents, policy, cuts=True, tenant=options.tenant)
         rails = [content.rail for content in contents]
-        return tuple([options.applied(verdict, rail) for verdict, rail in zip(found.verdicts, rails, strict=True)])
+        verdicts = tuple([options.applied(verdict, rail) for verdict, rail in zip(found.verdicts, rails, strict=True)])
+        if not options.findings:
+            return _Found(verdicts, ())
+        each = zip(contents, verdicts, found.assessments, strict=True)
+        return _Found(verdicts, tuple([Finding(*one) for one in each]))
+
+
+class _Found(NamedTuple):
+    """The verdicts under the request's own demands too; findings where they are asked for."""
+
+    verdicts: tuple[Verdict, ...]
+    findings: tuple[Finding, ...]
 
 
 class Answered(NamedTuple):
@@ -231,6 +254,7 @@ class Answered(NamedTuple):
     body: dict[str, Any]
     report: RailReport
     verdicts: tuple[Verdict, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def prompt_filter_results(policy: Policy, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:

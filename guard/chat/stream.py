@@ -26,8 +26,9 @@ from guard.moderator import Moderator
 from guard.policy import Policy
 from guard.policy.redaction import Redactor
 from guard.policy.schema import Streaming
+from guard.store import Finding
 from guard.telemetry import UNTRACED, TraceSpan
-from guard.verdict import Cut, Verdict
+from guard.verdict import Action, Cut, Verdict
 
 __all__ = ["Flow", "following"]
 
@@ -80,6 +81,7 @@ class _Item(NamedTuple):
 class _Checked(NamedTuple):
     """A verdict on a window of a lane's text; `last`: the lane was complete."""
 
+    finding: Finding
     verdict: Verdict
     window: Window
     last: bool
@@ -89,7 +91,8 @@ class _Choice:
     """One answer of a stream.
 
     `over`: its text is complete; `done`: the lanes that are checked to their end; `size`: bytes that wait; `found`: the
-    last verdicts of its lanes; `annotated`: characters of its content that the client was told are vetted.
+    last verdicts of its lanes; `noted`: what records are made of; `annotated`: characters of its content that the
+    client was told are vetted.
     """
 
     def __init__(self) -> None:
@@ -101,6 +104,7 @@ class _Choice:
         self.checks: dict[str, asyncio.Task[_Checked]] = {}
         self.done: set[str] = set()
         self.verdicts: list[Verdict] = []
+        self.noted: dict[str, list[Finding]] = {}
         self.over = False
         self.blocked = False
         self.told = False
@@ -186,6 +190,16 @@ class Flow:
     def verdicts(self) -> list[list[Verdict]]:
         """What was found in each choice, in their order."""
         return [choice.verdicts for _, choice in sorted(self._choices.items())]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is to be told for records, choice by choice."""
+        return [
+            finding
+            for _, choice in sorted(self._choices.items())
+            for noted in choice.noted.values()
+            for finding in noted
+        ]
 
     async def run(self, chunks: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[list[dict[str, Any]]]:
         """The chunks that may leave, as soon as they may; those that leave together are one list.
@@ -362,7 +376,8 @@ class Flow:
                         raise
                 await asyncio.sleep(_RETRY_SECONDS)
         verdict = self._options.applied(done.verdicts[0], Rail.OUTPUT)
-        return _Checked(verdict, window, last and window.end == len(lane.text))
+        finding = Finding(content, verdict, done.assessments[0])
+        return _Checked(finding, verdict, window, last and window.end == len(lane.text))
 
     def _finish_checks(self) -> None:
         for choice in self._choices.values():
@@ -378,6 +393,8 @@ class Flow:
         # A verdict on the whole says it all, but for what was cut out before; of a text too long for one, all parts do.
         if (found.last and window.start == 0) or verdict.action == "block" or verdict.cuts or window.end > WHOLE:
             choice.verdicts.append(verdict)
+            if self._options.findings:
+                self._note(choice, name, found)
         if verdict.action == "block":
             choice.block()
             return
@@ -386,6 +403,14 @@ class Flow:
         edits = self._edits(name, lane, found)
         over = name in choice.done
         lane.passed(window.end, edits, suspicion=self._suspicion(verdict), over=over, now=self._clock())
+
+    def _note(self, choice: _Choice, name: str, found: _Checked) -> None:
+        """Remembers a verdict for a record. One on the whole says what milder ones on parts of it said; a part that is
+        simply allowed says nothing once another was read."""
+        whole = found.last and found.window.start == 0
+        least = Action.of(found.verdict.action) if whole else Action.ALLOW
+        noted = [before for before in choice.noted.get(name, ()) if Action.of(before.verdict.action) > least]
+        choice.noted[name] = [*noted, found.finding]
 
     def _edits(self, name: str, lane: Lane, found: _Checked) -> list[Edit]:
         """What is replaced in a window: cuts of the policy, placeholders of the prompt."""

@@ -81,6 +81,15 @@ class Policy:
         """The enabled categories by name."""
         return {name: category for name, category in self.spec.categories.items() if category.enabled}
 
+    @functools.cached_property
+    def redacts(self) -> bool:
+        """Whether there is anything in it that replaces characters."""
+        rules = [(rule.action, rule.category) for rule in self.spec.terms.values()]
+        rules += [(rule.action, rule.category) for rule in self.spec.patterns.values()]
+        return any(category.thresholds.redact is not None for category in self.categories.values()) or any(
+            action == "redact" and category in self.categories for action, category in rules
+        )
+
 
 def _active(spec: PolicySpec, rail: Rail) -> list[ActiveCategory]:
     found = []

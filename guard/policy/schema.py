@@ -165,4 +165,7 @@ class PolicySpec(_Spec, frozen=True):
     when_judge_fails: FailureAction = "review"
     when_screen_fails: FailureAction = "block"
     deadline_ms: Annotated[int, Meta(ge=1, le=600_000)] = 10_000
+    store_verdicts: Literal["none", "flagged", "all"] = "none"
     store_texts: bool = False
+    retention_days: Annotated[int, Meta(ge=1, le=3_650)] = 30
+    when_store_fails: Literal["answer", "refuse"] = "answer"

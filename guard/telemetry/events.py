@@ -24,10 +24,14 @@ __all__ = [
     "ModerationFailed",
     "PoliciesChanged",
     "RailDone",
+    "RecordsKept",
     "Refusal",
     "RequestDone",
     "SpansDone",
     "Stage",
+    "StoreFailed",
+    "StoreOperation",
+    "StoreStateChanged",
     "StreamBegun",
     "UpstreamDone",
     "UpstreamOutcome",
@@ -160,6 +164,29 @@ class CollectorChanged(msgspec.Struct, frozen=True, tag=True):
     error: str = ""
 
 
+class RecordsKept(msgspec.Struct, frozen=True, tag=True):
+    """A call has left records, which are committed."""
+
+    policy: str
+    records: int
+
+
+StoreOperation = Literal["add", "read", "delete", "purge"]
+
+
+class StoreFailed(msgspec.Struct, frozen=True, tag=True):
+    """An operation of the store of records failed: what was to be added is not kept, as far as one knows."""
+
+    operation: StoreOperation
+    error: str
+
+
+class StoreStateChanged(msgspec.Struct, frozen=True, tag=True):
+    """What keeps the store from taking records; empty: it takes them again."""
+
+    problem: str = ""
+
+
 Event = (
     ModerationDone
     | ModerationFailed
@@ -174,6 +201,9 @@ Event = (
     | StreamBegun
     | SpansDone
     | CollectorChanged
+    | RecordsKept
+    | StoreFailed
+    | StoreStateChanged
 )
 
 

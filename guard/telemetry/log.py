@@ -20,6 +20,8 @@ from guard.telemetry.events import (
     ModerationFailed,
     PoliciesChanged,
     RequestDone,
+    StoreFailed,
+    StoreStateChanged,
     UpstreamDone,
 )
 from guard.telemetry.traces import OPEN_SPAN
@@ -126,10 +128,10 @@ class LogListener:
                 self._log.info("access_refused", reason=event.reason)
             case KeysChanged():
                 self._keys(event)
-            case CacheFailed():
-                self._log.debug("cache_failed", operation=event.operation, error=event.error)
-            case CacheStateChanged() | CollectorChanged():
-                self._state(event)
+            case CacheFailed() | CacheStateChanged() | CollectorChanged():
+                self._cache(event)
+            case StoreFailed() | StoreStateChanged():
+                self._store(event)
             case UpstreamDone(outcome="timeout" | "failed"):
                 self._log.error(
                     "upstream_failed",
@@ -144,8 +146,10 @@ class LogListener:
         else:
             self._log.info("keys_loaded", usable=event.usable)
 
-    def _state(self, event: CacheStateChanged | CollectorChanged) -> None:
+    def _cache(self, event: CacheFailed | CacheStateChanged | CollectorChanged) -> None:
         match event:
+            case CacheFailed():
+                self._log.debug("cache_failed", operation=event.operation, error=event.error)
             case CacheStateChanged(state="open"):
                 self._log.warning("cache_opened", operation=event.operation, error=event.error)
             case CacheStateChanged():
@@ -154,3 +158,12 @@ class LogListener:
                 self._log.warning("collector_failed", error=event.error)
             case CollectorChanged():
                 self._log.info("collector_answers")
+
+    def _store(self, event: StoreFailed | StoreStateChanged) -> None:
+        match event:
+            case StoreFailed():
+                self._log.debug("store_failed", operation=event.operation, error=event.error)
+            case StoreStateChanged(problem=""):
+                self._log.info("store_works_again")
+            case StoreStateChanged():
+                self._log.error("store_fails", problem=event.problem)

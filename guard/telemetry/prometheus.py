@@ -17,10 +17,14 @@ from guard.telemetry.events import (
     ModerationFailed,
     PoliciesChanged,
     RailDone,
+    RecordsKept,
     Refusal,
     RequestDone,
     SpansDone,
     Stage,
+    StoreFailed,
+    StoreOperation,
+    StoreStateChanged,
     StreamBegun,
     UpstreamDone,
 )
@@ -59,7 +63,7 @@ class _Lookups(Collector):
         """The metrics as they are now."""
         waiting = GaugeMetricFamily(
             "guard_queue_waiting",
-            "Texts (screen), inquiries (judge), jobs (engine) in work or waiting",
+            "Texts (screen), inquiries (judge), jobs (engine), records (store) in work or waiting",
             labels=["queue"],
         )
         room = GaugeMetricFamily(
@@ -186,6 +190,13 @@ class PrometheusListener:
         self._spans = Counter(
             "guard_trace_spans", "Spans of traced requests that were to be sent", ["outcome"], registry=registry
         )
+        self._records = Counter("guard_store_records", "Records kept", ["policy"], registry=registry)
+        self._store_failures = Counter(
+            "guard_store_failures", "Operations of the store of records that failed", ["operation"], registry=registry
+        )
+        self._store_failing = Gauge(
+            "guard_store_failing", "1 while the store of records does not take any", registry=registry
+        )
         self._children: dict[tuple[Any, ...], Any] = {}
         self._hits, self._misses = self._child(self._lookups, "hit"), self._child(self._lookups, "miss")
         for stage in get_args(Stage):
@@ -194,6 +205,8 @@ class PrometheusListener:
             self._child(self._failures, stage)
         for reason in get_args(Refusal):
             self._child(self._refused, reason)
+        for operation in get_args(StoreOperation):
+            self._child(self._store_failures, operation)
         for accepted in ("true", "false"):
             self._child(self._loads, accepted)
         for outcome in ("sent", "failed", "dropped"):
@@ -239,6 +252,17 @@ class PrometheusListener:
                 self._chat(event)
             case SpansDone():
                 self._child(self._spans, event.outcome).inc(event.spans)
+            case RecordsKept() | StoreFailed() | StoreStateChanged():
+                self._stored(event)
+
+    def _stored(self, event: RecordsKept | StoreFailed | StoreStateChanged) -> None:
+        match event:
+            case RecordsKept():
+                self._child(self._records, event.policy).inc(event.records)
+            case StoreFailed():
+                self._child(self._store_failures, event.operation).inc()
+            case StoreStateChanged():
+                self._store_failing.set(bool(event.problem))
 
     def _chat(self, event: UpstreamDone | RailDone | StreamBegun) -> None:
         match event:

@@ -96,6 +96,8 @@ def test_the_openapi_document_describes_every_route(document, server):
         "/policies",
         "/policies/{name}",
         "/policies/validate",
+        "/records",
+        "/records/{id}",
         "/v1/chat/completions",
         "/v1/decisions",
         "/healthz",

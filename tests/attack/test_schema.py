@@ -19,6 +19,9 @@ OPERATIONS = [
     ("/policies", "GET"),
     ("/policies/{name}", "GET"),
     ("/policies/validate", "POST"),
+    ("/records", "GET"),
+    ("/records/{id}", "GET"),
+    ("/records/{id}", "DELETE"),
     ("/v1/chat/completions", "POST"),
     ("/v1/decisions", "POST"),
     ("/healthz", "GET"),
@@ -28,9 +31,10 @@ OPERATIONS = [
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Server, schemathesis.schemas.BaseSchema]]:
-    """A server with an upstream and without a judge, and what its document says."""
-    with running_upstream() as upstream, serving(GUARD_UPSTREAM_URL=upstream.url) as server:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, schemathesis.schemas.BaseSchema]]:
+    """A server with an upstream and a store and without a judge, and what its document says."""
+    store = str(tmp_path_factory.mktemp("store") / "records.db")
+    with running_upstream() as upstream, serving(GUARD_UPSTREAM_URL=upstream.url, GUARD_STORE=store) as server:
         upstream.script = lambda body: [a_chunk("Hello.")] if body.get("stream") else an_answer("Hello.")
         yield server, schemathesis.openapi.from_url(f"{server.url}/schema/openapi.json")
 
@@ -58,5 +62,5 @@ def test_every_answer_is_as_the_document_says(served, path: str, method: str):
         case.validate_response(response, checks=checks)
 
     attack()
-    assert 200 in seen or path in ("/policies/{name}", "/v1/decisions"), seen
+    assert 200 in seen or path in ("/policies/{name}", "/records/{id}", "/v1/decisions"), seen
     assert "request_failed" not in server.log()

@@ -23,8 +23,11 @@ from guard.telemetry import (
     PrometheusListener,
     Queue,
     RailDone,
+    RecordsKept,
     RequestDone,
     SpansDone,
+    StoreFailed,
+    StoreStateChanged,
     StreamBegun,
     UpstreamDone,
 )
@@ -62,6 +65,9 @@ EVENTS: tuple[Event, ...] = (
     StreamBegun("p", 0.1),
     SpansDone("sent", 1),
     CollectorChanged("failing", "503"),
+    RecordsKept("p", 1),
+    StoreFailed("add", "database or disk is full"),
+    StoreStateChanged("database or disk is full"),
 )
 
 ROOT = Path(__file__).parents[2]

@@ -53,6 +53,9 @@ deadline_ms: 5000
         ("deadline", "when_judge_fails: block\ndeadline"),
         ("deadline", "when_screen_fails: allow\ndeadline"),
         ("deadline", "store_texts: true\ndeadline"),
+        ("deadline", "store_verdicts: flagged\ndeadline"),
+        ("deadline", "retention_days: 7\ndeadline"),
+        ("deadline", "when_store_fails: refuse\ndeadline"),
     ],
 )
 def test_what_only_the_decision_reads_keeps_the_assessments(load: Callable[[str], Policy], old: str, new: str):
@@ -119,6 +122,24 @@ def test_how_a_policy_is_written_changes_neither(load: Callable[[str], Policy], 
     before, after = load(TEXT), load(edited)
     assert after.fingerprint == before.fingerprint
     assert after.assessment_fingerprint == before.assessment_fingerprint
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("hate, action: flag", "hate, action: redact"),
+        ("spam, action: flag, regex", "spam, action: redact, regex"),
+        ("review: 0.7, block: 0.9}", "redact: 0.7, block: 0.9}"),
+    ],
+)
+def test_a_policy_knows_whether_it_redacts(load: Callable[[str], Policy], old: str, new: str):
+    """Through a rule or a threshold, of a category that is enabled."""
+    assert not load(TEXT).redacts
+    text = TEXT.replace(old, new, 1)
+    assert load(text).redacts
+    for group in ("harm", "nuisance"):
+        text = text.replace(f"group: {group}", f"group: {group}\n    enabled: false")
+    assert not load(text).redacts
 
 
 def test_fingerprints_are_short_hexadecimal_words(load: Callable[[str], Policy]):

@@ -9,7 +9,8 @@ Problems = Callable[[str], list[tuple[int, str, str]]]
 LIST_EXPECTED = "expected a list, each element on a line with `- `"
 POLICY_KEYS = (
     "`version`, `name`, `description`, `categories`, `extends`, `terms`, `patterns`, `redaction`, `chat`, `mode`, "
-    "`long_text`, `when_judge_fails`, `when_screen_fails`, `deadline_ms`, `store_texts`"
+    "`long_text`, `when_judge_fails`, `when_screen_fails`, `deadline_ms`, "
+    "`store_verdicts`, `store_texts`, `retention_days`, `when_store_fails`"
 )
 
 
@@ -110,6 +111,19 @@ def test_values_have_their_type_and_range(
         ("deadline_ms: 0", ("$.deadline_ms", "expected `int` >= 1")),
         ("deadline_ms: 1.5", ("$.deadline_ms", "expected `int`, got `float`")),
         ("store_texts: true", None),
+        ("store_verdicts: flagged", None),
+        (
+            "store_verdicts: some",
+            ("$.store_verdicts", "expected one of `none`, `flagged`, `all`, got 'some'"),
+        ),
+        ("retention_days: 3650", None),
+        ("retention_days: 0", ("$.retention_days", "expected `int` >= 1")),
+        ("retention_days: 3651", ("$.retention_days", "expected `int` <= 3650")),
+        ("when_store_fails: refuse", None),
+        (
+            "when_store_fails: block",
+            ("$.when_store_fails", "expected one of `answer`, `refuse`, got 'block'"),
+        ),
         ("store_texts: no", ("$.store_texts", "expected `bool`, got `str`")),
         ("mode: self_reflection", None),
         ("mode: reflection", ("$.mode", "expected one of `questions`, `self_reflection`, got 'reflection'")),
