@@ -1,14 +1,14 @@
 """`python -m benchmarks [NAME…]`: runs the benchmarks, all by default, and keeps their figures.
 
-`chat` stands for all of a guarded chat. `--quick` is for trying out the chat's: a short form that keeps no figures.
-`--peers` measures other products beside ours (`make bench-peers` installs them).
+`chat` stands for all of a guarded chat. `--quick` is for trying out the chat's and the soak: a short form that keeps no
+figures. `--peers` measures other products beside ours (`make bench-peers` installs them).
 """
 
 import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import chat, engine, fairness, leaks, peers, screen, service
+from benchmarks import chat, engine, fairness, leaks, peers, screen, service, soak
 
 
 def benchmarks(*, quick: bool, with_peers: bool) -> dict[str, Callable[[], None]]:
@@ -31,6 +31,7 @@ def benchmarks(*, quick: bool, with_peers: bool) -> dict[str, Callable[[], None]
         "chat_rate": partial(peers.rate, quick=quick, with_peers=with_peers),
         "chat_streams": partial(chat.streams, quick=quick),
         "leaks": partial(leaks.leaks, quick=quick),
+        "soak": partial(soak.benchmark, quick=quick),
     }
 
 
@@ -38,7 +39,7 @@ def main() -> None:
     """Runs the named benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures what the README claims.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="all by default; `chat` is everything that begins so")
-    parser.add_argument("--quick", action="store_true", help="the chat's in a short form, which keeps no figures")
+    parser.add_argument("--quick", action="store_true", help="chats and soak in a short form, which keeps no figures")
     parser.add_argument("--peers", action="store_true", help="chat_rate: measure other products beside ours")
     asked = parser.parse_args()
     known = benchmarks(quick=asked.quick, with_peers=asked.peers)

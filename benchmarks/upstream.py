@@ -91,17 +91,18 @@ def _chunk(choice: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
-def _events(prompt: str, count: int) -> list[bytes]:
+def _events(tokens: list[str]) -> list[bytes]:
     """A stream as OpenAI's server sends it: the role, the tokens, the end."""
     said = [_chunk(b'"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null')]
-    for token in tokens_of(prompt, count):
+    for token in tokens:
         said.append(_chunk(b'"delta":{"content":%b},"logprobs":null,"finish_reason":null' % _JSON.encode(token)))
     said.append(_chunk(b'"delta":{},"logprobs":null,"finish_reason":"stop"') + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
     return said
 
 
-def _whole(prompt: str, count: int) -> bytes:
-    message = {"role": "assistant", "content": "".join(tokens_of(prompt, count)), "refusal": None}
+def _whole(tokens: list[str]) -> bytes:
+    count = len(tokens)
+    message = {"role": "assistant", "content": "".join(tokens), "refusal": None}
     answer = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -126,6 +127,10 @@ class ScriptedServer(asyncio.Protocol):
         self._begun = 0.0
         self._told = 0
         self._pace = 0
+
+    def tokens(self, prompt: str, count: int) -> list[str]:
+        """What is said to a prompt."""
+        return tokens_of(prompt, count)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -164,17 +169,17 @@ class ScriptedServer(asyncio.Protocol):
             asked = _DECODER.decode(body)
             _, count, pace = asked.model.split("-")
             prompt = _text(asked.messages[-1])
-            tokens, self._pace = int(count), int(pace)
+            tokens, self._pace = self.tokens(prompt, int(count)), int(pace)
         except (msgspec.MsgspecError, ValueError, IndexError):
             self._send(b"400 Bad Request", b'{"error":{"message":"expected messages, and model scripted-TOKENS-PACE"}}')
             return
         if not asked.stream:
-            self._send(b"200 OK", _whole(prompt, tokens))
+            self._send(b"200 OK", _whole(tokens))
             return
         self._transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
-        self._left = _events(prompt, tokens)[::-1]
+        self._left = _events(tokens)[::-1]
         self._begun, self._told = time.perf_counter(), 0
         self._go_on()
 

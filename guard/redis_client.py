@@ -30,8 +30,9 @@ __all__ = ["FAILURES", "Client", "connecting", "pipelined", "values"]
 
 Client = Redis | RedisCluster
 
-FAILURES = (RedisError, RedisClusterException, OSError)
-"""What an operation may raise. A Cluster's own exceptions are no `RedisError`."""
+FAILURES = (RedisError, RedisClusterException, OSError, RuntimeError)
+"""What an operation may raise. A Cluster's own exceptions are no `RedisError`; uvloop's word for a connection that ends
+between redis-py's look at it and the write is RuntimeError."""
 
 _CONNECT_SECONDS = 0.5
 _PORT = 6379
@@ -86,7 +87,7 @@ async def values(client: Client, keys: Sequence[bytes]) -> list[Any]:
     A Cluster takes no MGET across slots: each of its nodes gets one write with an MGET for each slot.
 
     Raises:
-        RedisError, RedisClusterException, OSError: see `FAILURES`.
+        RedisError, RedisClusterException, OSError, RuntimeError: see `FAILURES`.
     """
     if isinstance(client, Redis):
         return list(await client.mget(keys))
@@ -104,7 +105,7 @@ async def pipelined(client: Client, commands: Sequence[tuple[Any, ...]]) -> list
     """The answers to commands that are sent in one write; in a Cluster in one to each node, at the same time.
 
     Raises:
-        RedisError, RedisClusterException, OSError: the first error among the answers.
+        RedisError, RedisClusterException, OSError, RuntimeError: see `FAILURES`; the first error among the answers.
     """
     async with client.pipeline(transaction=False) as pipeline:
         for command in commands:

@@ -10,8 +10,8 @@ labels as the next token after `ask`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -93,6 +93,9 @@ class Prompt(msgspec.Struct, frozen=True):
 Counter = Callable[[str], int]
 Cutter = Callable[[str, int], list[str]]
 
+# Weak, so that a policy that was replaced goes, and with it what was compiled for it.
+_SAID: WeakKeyDictionary[Policy, dict[tuple[Rail, int, Counter], str]] = WeakKeyDictionary()
+
 
 def prompts(
     inquiry: Inquiry,
@@ -160,11 +163,19 @@ def _most(question: Question, found: Sequence[Answer]) -> Answer:
     return min(found, key=lambda answer: answer.probabilities[-1])
 
 
-@lru_cache(64)
 def _said(policy: Policy | None, rail: Rail, context: int, prose: Counter) -> str:
-    """What stands before all texts, with as many examples as leave room for them."""
+    """What stands before all texts."""
     if policy is None:
         return _GENERAL
+    known = _SAID.setdefault(policy, {})
+    said = known.get((rail, context, prose))
+    if said is None:
+        said = known[rail, context, prose] = _with_examples(policy, rail, context, prose)
+    return said
+
+
+def _with_examples(policy: Policy, rail: Rail, context: int, prose: Counter) -> str:
+    """A policy's words, with as many examples as leave room for the texts."""
     for examples in range(most_examples(policy), 0, -1):
         said = preamble(policy, rail, examples=examples)
         if prose(said) <= _SHARE * context:

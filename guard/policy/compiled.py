@@ -38,10 +38,10 @@ class Policy:
     """A loaded policy; immutable, shared by all requests.
 
     `fingerprint` covers all of it and stands in every verdict and log line. `assessment_fingerprint`
-    covers only what scores depend on (definitions, examples, doubtful bands, rules without their
-    actions, and whether faint scores matter): it is part of the cache key, so that editing a threshold
-    or an action takes effect at once and keeps the cache. `silent_below` is the score below which nothing
-    happens in any category: no action, no doubt.
+    covers only what scores depend on (what a judge reads: description, categories in their order,
+    definitions, examples; doubtful bands, rules without their actions, and whether faint scores matter): it
+    is part of the cache key, so that editing a threshold or an action takes effect at once and keeps the
+    cache. `silent_below` is the score below which nothing happens in any category: no action, no doubt.
     """
 
     def __init__(self, spec: PolicySpec) -> None:
@@ -113,13 +113,15 @@ def _silent_below(spec: PolicySpec) -> float:
 def _what_scores_depend_on(spec: PolicySpec) -> object:
     return {
         "faint scores matter": _silent_below(spec) < FAINT,
+        "description": spec.description,
         "mode": spec.mode,
         "long_text": spec.long_text,
-        "categories": {
-            name: (c.title, c.definition, c.examples, c.doubt, c.rails)
+        # A judge reads them in their order.
+        "categories": [
+            (name, c.title, c.definition, c.examples, c.doubt, c.rails)
             for name, c in spec.categories.items()
             if c.enabled
-        },
+        ],
         "terms": {name: (rule.category, rule.words, rule.allow_in, rule.match) for name, rule in spec.terms.items()},
         "patterns": {name: (rule.category, rule.regex) for name, rule in spec.patterns.items()},
     }

@@ -10,7 +10,6 @@ chat template (`quoted`).
 """
 
 import re
-from functools import lru_cache
 
 from guard.content import Content, Rail
 from guard.policy.compiled import Policy
@@ -49,7 +48,6 @@ _CONTROL = re.compile(
 )
 
 
-@lru_cache(64)
 def preamble(policy: Policy, rail: Rail, *, examples: int | None = None) -> str:
     """What every text on this rail has before it: the task, then all categories that are checked there.
 

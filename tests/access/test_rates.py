@@ -173,3 +173,17 @@ async def test_a_redis_that_dies_is_left_alone_and_found_again(redis_server: Red
     await limiter.admit(a_caller(requests=60, name="k3"), 1)
     assert redis_server.client.exists("guard:rate:k3:requests")
     await limiter.close()
+
+
+async def test_a_connection_that_ends_under_the_write_is_a_redis_that_is_away():
+    """uvloop has its own word for it, which is no OSError: no reason to fail the request."""
+
+    class Client:
+        def register_script(self, _):
+            async def take(**_):
+                raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+            return take
+
+    limiter = Limiter(RedisBuckets(Client()))
+    assert await admitted(limiter, a_caller(requests=3), 5) == 3

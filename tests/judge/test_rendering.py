@@ -1,9 +1,11 @@
 """What a judge reads: golden prompts, and texts that cannot get out of their place."""
 
+import gc
 import json
 import os
 import random
 import re
+import weakref
 from pathlib import Path
 
 import pytest
@@ -189,3 +191,14 @@ def test_long_turns_before_a_text_leave_it_room():
     (prompt,) = prompts(inquiry, "instruct", MISTRAL, context=4_096)
     assert "late words" in prompt.text
     assert tokens_at_most(prompt.shared + prompt.text + prompt.ask) < 4_096
+
+
+def test_a_policy_that_was_replaced_is_let_go():
+    """Nothing that was written for a judge keeps it, nor what else was compiled for it."""
+    policy = a_policy(["hate"])
+    inquiry = asking(policy, Content("A text."), ("hate",))
+    assert prompts(inquiry, "instruct", WRAPPINGS["plain"], context=4_096)
+    gone = weakref.ref(policy)
+    del policy, inquiry
+    gc.collect()
+    assert gone() is None

@@ -7,6 +7,7 @@ import pytest
 from guard.content import Rail
 from guard.errors import InvalidContent
 from guard.policy import Policy
+from guard.policy.prompt import preamble
 from guard.verdict import Action
 
 TEXT = """\
@@ -43,7 +44,6 @@ deadline_ms: 5000
         ("block: 0.9}", "block: 0.9, redact: 0.6}"),
         ("hate, action: flag", "hate, action: block"),
         ("spam, action: flag, regex", "spam, action: redact, regex"),
-        ("A forum.", "The forum."),
         ("group: harm", "group: hatred"),
         ("openai: [hate]", "openai: [hate, harassment]"),
         ("5000", "5001"),
@@ -68,6 +68,7 @@ def test_what_only_the_decision_reads_keeps_the_assessments(load: Callable[[str]
 @pytest.mark.parametrize(
     ("old", "new"),
     [
+        ("A forum.", "The forum."),
         ("attacks people", "insults people"),
         ("title: Hate", "title: Hatred"),
         ("[bad]", "[bad, worse]"),
@@ -88,10 +89,19 @@ def test_what_only_the_decision_reads_keeps_the_assessments(load: Callable[[str]
     ],
 )
 def test_what_scores_depend_on_changes_both(load: Callable[[str], Policy], old: str, new: str):
-    """A definition, an example, a term or the doubtful band make old assessments wrong."""
+    """The description, a definition, an example, a term or the doubtful band make old assessments wrong."""
     before, after = load(TEXT), load(TEXT.replace(old, new, 1))
     assert after.fingerprint != before.fingerprint
     assert after.assessment_fingerprint != before.assessment_fingerprint
+
+
+def test_a_judge_reads_the_categories_in_their_order(load: Callable[[str], Policy]):
+    """So what it has said is of no use to a policy with another order, though that decides alike."""
+    head, _, rest = TEXT.partition("  hate:\n")
+    hate, spam, tail = rest.partition("  spam:\n")[0], *rest.partition("  spam:\n")[2].partition("terms:\n")[::2]
+    before, after = load(TEXT), load(f"{head}  spam:\n{spam}  hate:\n{hate}terms:\n{tail}")
+    assert preamble(before, Rail.INPUT) != preamble(after, Rail.INPUT)
+    assert before.assessment_fingerprint != after.assessment_fingerprint
 
 
 def test_which_faint_scores_matter_does_not(load: Callable[[str], Policy]):
