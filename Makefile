@@ -22,6 +22,10 @@ NPM       := tests/chat/clients/npm
 NPM_THERE := $(NPM)/node_modules/.package-lock.json
 PROXY     := tests/chat/clients/litellm
 
+# What tests/fuzz/ tries; finds go to tests/fuzz/seeds/.
+FUZZED  := normalise policy events
+SECONDS ?= 300
+
 # As benchmarks/peers.py has it.
 NEMO_VERSION := 0.24.1
 
@@ -37,8 +41,10 @@ serve: $(VENV)/.serve $(if $(JUDGE),$(VENV)/.judge) ## Run the service on http:/
 test: $(VENV)/.dev $(NPM_THERE) check ## Install what the tests need, then run every check and every test
 	$(BIN)/python -m pytest $(ARGS)
 
-fuzz: $(VENV)/.dev ## Look for new counterexamples to the property tests
+fuzz: $(VENV)/.dev ## Look for new counterexamples to the property tests, then for inputs that break (SECONDS=300 for each target)
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz $(ARGS)
+	@set -e; for target in $(FUZZED); do echo "python -m tests.fuzz $$target"; \
+		$(BIN)/python -m tests.fuzz $$target --seconds $(SECONDS); done
 
 test-vllm: $(VENV)/.dev $(VLLM)/.vllm-$(VLLM_VERSION) ## Hold the remote judge and the chat against a real vLLM on this CPU (Linux; 4 GB, ten minutes)
 	TEST_VLLM=$(VLLM)/bin/python $(BIN)/python -m pytest tests/vllm $(ARGS)

@@ -45,6 +45,12 @@ class ServerSettings(_Settings, frozen=True):
     """`json`: one object a line; `text`: for reading at a terminal."""
     drain_seconds: Annotated[int, Meta(ge=0, le=3_600)] = 20
     """How long requests in flight may go on after SIGTERM."""
+    body_seconds: Annotated[float, Meta(gt=0.0)] = 30.0
+    """How long a request's body may take to come whole; after that it is answered with 408."""
+    max_connections: Annotated[int, Meta(ge=1)] = 10_000
+    """Open connections; past that new ones get 503. Fewer where the system allows too few open files."""
+    keep_alive_seconds: Annotated[int, Meta(ge=1)] = 5
+    """How long a connection may be idle between two requests."""
 
 
 class Limits(_Settings, frozen=True):

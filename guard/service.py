@@ -37,6 +37,7 @@ from guard.screen.standard import StandardScreen
 from guard.store.recorder import Recorder
 from guard.store.sqlite import SqliteStore, file_of
 from guard.telemetry import (
+    Connections,
     KeysChanged,
     Listener,
     Listeners,
@@ -66,6 +67,7 @@ class Service(msgspec.Struct, frozen=True):
     gate: Gate
     listener: Listener
     registry: CollectorRegistry
+    connections: Connections
     recorder: Recorder | None = None
 
 
@@ -125,11 +127,13 @@ def build(settings: Settings) -> Service:
     if recorder is not None:
         store = recorder.store
         queues.append(Queue("store", lambda: store.waiting, store.room))
+    connections = Connections()
     metrics.look_up(
         queues=queues,
         windows=lambda: screen.windows,
         streams=lambda: chat.streams,
         judge_open=judging.left_alone,
+        connections=connections,
     )
     ProcessCollector(registry=registry)
     Info("guard_build", "The version that runs, and its models", registry=registry).info(
@@ -140,7 +144,7 @@ def build(settings: Settings) -> Service:
         }
     )
     gate = _gate(settings, listener)
-    return Service(settings, book, moderator, chat, gate, listener, registry, recorder)
+    return Service(settings, book, moderator, chat, gate, listener, registry, connections, recorder)
 
 
 def _recorder(settings: Settings, moderator: Moderator, book: PolicyBook, listener: Listener) -> Recorder | None:
@@ -230,7 +234,8 @@ def _gate(settings: Settings, listener: Listener) -> Gate:
     url = settings.cache.redis_url
     shared = None
     if url and keys is not None:
-        shared = RedisBuckets(connecting(url, timeout=_RATE_SECONDS, connections=IN_FLIGHT))
+        client = connecting(url, timeout=_RATE_SECONDS, connections=IN_FLIGHT)
+        shared = RedisBuckets(client, timeout=_RATE_SECONDS, listener=listener)
     return Gate(keys, Limiter(shared), listener)
 
 

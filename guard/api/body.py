@@ -7,11 +7,13 @@ from litestar import Response
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import Receive, Scope
 
-from guard.api.errors import ClientGone, MalformedBody, SchemaMismatch
+from guard.api.errors import ClientGone, MalformedBody, SchemaMismatch, UnsupportedEncoding
 
 __all__ = ["answer", "decoded", "read"]
 
 T = TypeVar("T")
+
+_PLAIN = frozenset({b"identity", b""})
 
 
 def answer(value: object) -> Response[bytes]:
@@ -24,11 +26,15 @@ async def read(scope: Scope, receive: Receive, limit: int) -> bytes:
 
     Raises:
         RequestEntityTooLarge: more bytes than `limit`.
+        UnsupportedEncoding: it is compressed; nothing is decompressed here.
+        BodyTooSlow: it takes too long (`guard.api.wire`).
         ClientGone: the client left before it had sent everything.
     """
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > limit:
             raise RequestEntityTooLarge
+        if name == b"content-encoding" and not _PLAIN.issuperset(value.lower().replace(b" ", b"").split(b",")):
+            raise UnsupportedEncoding
     body = b""
     while True:
         message = await receive()

@@ -55,7 +55,7 @@ _DESCRIPTION = described(
     ChatAnswer,
     body=ChatRequest,
     text="The answer, or with `stream` its chunks as server-sent events; what the rails found is in `guard`",
-    errors=(400, 401, 403, 404, 413, 429, 502, 503, 504),
+    errors=(400, 401, 403, 404, 408, 413, 415, 429, 502, 503, 504),
     error=ErrorBody,
     streams=True,
 )(

@@ -13,7 +13,7 @@ from litestar import Request, Response, Router, post
 from msgspec import Meta
 
 from guard.api.access import admitted, caller_of
-from guard.api.body import answer, decoded
+from guard.api.body import answer, decoded, read
 from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody
 from guard.api.openapi import described
 from guard.api.presence import while_present
@@ -196,7 +196,7 @@ def router(service: Service) -> Router:
             DecisionResponse,
             body=DecisionRequest,
             text="One answer per question",
-            errors=(400, 401, 403, 413, 429, 503),
+            errors=(400, 401, 403, 408, 413, 415, 429, 503),
             error=ErrorBody,
         ),
         summary="Typed questions about a text, answered with probabilities",
@@ -205,7 +205,7 @@ def router(service: Service) -> Router:
     async def decide(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Asks the judge; nothing is generated, and nothing is parsed."""
         caller = caller_of(request.scope, service.gate)
-        asked = decoded(await request.body(), _DECODER)
+        asked = decoded(await read(request.scope, request.receive, limits.max_body_bytes), _DECODER)
         content = _content(asked, limits)
         inquiry = Inquiry(
             content,

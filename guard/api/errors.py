@@ -1,7 +1,8 @@
 """Errors as RFC 9457 problem details: what is wrong, where, and what to do. Never the text itself."""
 
 import http
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import msgspec
 import structlog
@@ -21,23 +22,64 @@ from guard.errors import (
     StoreError,
     Unauthenticated,
 )
-from guard.telemetry import REQUEST_ID
+from guard.telemetry import REQUEST_ID, where
 
 __all__ = [
     "EXCEPTION_HANDLERS",
+    "BodyTooSlow",
     "ClientGone",
     "Detail",
     "MalformedBody",
     "ProblemDetails",
     "SchemaMismatch",
+    "Unread",
+    "UnsupportedEncoding",
     "log_unexpected",
 ]
 
 MEDIA_TYPE = "application/problem+json"
 
 
-class ClientGone(GuardError):
+class Unread(GuardError):
+    """The body was not read. What each kind is as an answer: its name, title and status, and headers."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    status: ClassVar[int] = 400
+    headers: ClassVar[Mapping[str, str]] = {}
+
+
+class ClientGone(Unread):
     """The client closed the connection before its request was complete; nobody reads an answer."""
+
+    name = "client-gone"
+    title = "The request was not completed"
+
+
+class BodyTooSlow(Unread):
+    """The body did not come whole within the `seconds` that it may take."""
+
+    name = "body-too-slow"
+    title = "The body took too long"
+    status = 408
+    headers: ClassVar[Mapping[str, str]] = {"Connection": "close"}
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The body did not come whole within {seconds:g} s (GUARD_BODY_SECONDS); send it faster, or less at once"
+        )
+
+
+class UnsupportedEncoding(Unread):
+    """The body is compressed."""
+
+    name = "unsupported-encoding"
+    title = "Bodies are read as they come"
+    status = 415
+    headers: ClassVar[Mapping[str, str]] = {"Accept-Encoding": "identity"}
+
+    def __init__(self) -> None:
+        super().__init__("The header Content-Encoding says that the body is compressed: send plain JSON, without it")
 
 
 class MalformedBody(GuardError):
@@ -95,8 +137,9 @@ def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
     said = str(exc)
     headers: dict[str, str] = {}
     match exc:
-        case ClientGone():
-            problem = _problem("client-gone", "The request was not completed", 400, said)
+        case Unread():
+            problem = _problem(exc.name, exc.title, exc.status, said)
+            headers = dict(exc.headers)
         case MalformedBody():
             problem = _problem("malformed-body", "The body is not valid JSON", 400, said)
         case SchemaMismatch(path=path):
@@ -150,12 +193,7 @@ def _http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[bytes
 
 def log_unexpected(exc: Exception) -> None:
     """A bug. The log gets the kind of error and where it was raised; its message could quote the text."""
-    where = []
-    trace = exc.__traceback__
-    while trace is not None:
-        where.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    structlog.get_logger("guard").error("request_failed", error=type(exc).__name__, where=where[-6:])
+    structlog.get_logger("guard").error("request_failed", error=type(exc).__name__, where=where(exc))
 
 
 def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:

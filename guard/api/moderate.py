@@ -36,7 +36,7 @@ _DESCRIPTION = described(
     ModerateResponse,
     body=ModerateRequest,
     text="One result per text, in order",
-    errors=(400, 401, 403, 404, 413, 422, 429, 503),
+    errors=(400, 401, 403, 404, 408, 413, 415, 422, 429, 503),
 )(
     operation_id="Moderate",
     summary="Moderate a text, several texts, or the last turn of a conversation",

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from guard.api.errors import ClientGone, MalformedBody, SchemaMismatch, log_unexpected
+from guard.api.errors import MalformedBody, SchemaMismatch, Unread, log_unexpected
 from guard.errors import (
     Forbidden,
     GuardError,
@@ -58,7 +58,7 @@ def openai_error(exc: Exception) -> OpenAIError:
 def _told(exc: Exception) -> _Answer:
     said = str(exc)
     match exc:
-        case MalformedBody() | SchemaMismatch() | InvalidContent() | ClientGone():
+        case MalformedBody() | SchemaMismatch() | InvalidContent() | Unread():
             return _invalid(exc)
         case NoJudge():
             return _Answer(503, OpenAIError(said, "server_error", code="judge_not_configured"))
@@ -97,6 +97,9 @@ def _invalid(exc: GuardError) -> _Answer:
     path: str | None = None
     code: str | None = None
     match exc:
+        case Unread():
+            error = OpenAIError(str(exc), "invalid_request_error", code=exc.name.replace("-", "_"))
+            return _Answer(exc.status, error, dict(exc.headers))
         case MalformedBody():
             code = "invalid_json"
         case LimitExceeded(path=path, limit=code):

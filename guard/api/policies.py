@@ -7,7 +7,7 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 
 from guard.api.access import admitted, caller_of
-from guard.api.body import answer, decoded
+from guard.api.body import answer, decoded, read
 from guard.api.openapi import described
 from guard.api.schemas import PolicyPage, PolicySummary, PolicyValidation, ValidationProblem
 from guard.errors import InvalidPolicy, LimitExceeded
@@ -40,6 +40,7 @@ _DECODER = msgspec.json.Decoder(PolicyText)
 def router(service: Service) -> Router:
     """The routes that show policies, bound to their service."""
     one_at_a_time = asyncio.Lock()
+    most = service.settings.limits.max_body_bytes
 
     @get(
         "/policies",
@@ -71,7 +72,7 @@ def router(service: Service) -> Router:
         "/policies/validate",
         status_code=200,
         operation_class=described(
-            PolicyValidation, body=PolicyText, text="Every mistake, or none", errors=(400, 401, 413, 422, 429)
+            PolicyValidation, body=PolicyText, text="Every mistake, or none", errors=(400, 401, 408, 413, 415, 422, 429)
         ),
         summary="Check a policy text without loading it",
         tags=["policies"],
@@ -79,7 +80,7 @@ def router(service: Service) -> Router:
     async def validate_policy(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Checks a policy text as the loader would; it may extend a loaded policy."""
         caller = caller_of(request.scope, service.gate)
-        text = decoded(await request.body(), _DECODER)
+        text = decoded(await read(request.scope, request.receive, most), _DECODER)
         if len(text.yaml) > MAX_POLICY:
             message = f"{len(text.yaml)} characters; a policy may have {MAX_POLICY} (max_policy)"
             raise LimitExceeded(message, limit="max_policy", allowed=MAX_POLICY, path="$.yaml")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import ipaddress
 import signal
@@ -60,7 +61,7 @@ def command(
     import uvicorn
 
     from guard.api.app import create_app
-    from guard.api.wire import BoundedProtocol
+    from guard.api.wire import BoundedProtocol, room
     from guard.config import settings_from
     from guard.service import build
     from guard.telemetry import configure_logging
@@ -72,12 +73,26 @@ def command(
     check_open(settings)
     configure_logging(level=server_settings.log_level, form=server_settings.log_format)
     service = build(settings)
+    most = server_settings.max_connections
+    service.connections.room = room(most)
+    if service.connections.room < most:
+        structlog.get_logger("guard").warning(
+            "connections_bounded",
+            wanted=most,
+            room=service.connections.room,
+            remedy="let the process open more files (ulimit -n), or lower GUARD_MAX_CONNECTIONS",
+        )
     config = uvicorn.Config(
         create_app(service),
         host=server_settings.host,
         port=server_settings.port,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=functools.partial(  # type: ignore[arg-type]
+            BoundedProtocol, connections=service.connections, body_seconds=server_settings.body_seconds
+        ),
+        # A connection that became a WebSocket would leave the bounds of this protocol, and no route speaks it.
+        ws="none",
+        timeout_keep_alive=server_settings.keep_alive_seconds,
         lifespan="on",
         access_log=False,
         log_config=None,
@@ -98,6 +113,7 @@ def command(
                     policies=[policy.name for policy in service.book],
                     screen=service.moderator.screen.name,
                     judge=service.moderator.judge.name if service.moderator.judge is not None else None,
+                    connections=service.connections.room,
                     seconds=round(time.perf_counter() - started, 2),
                 )
                 # What was loaded stays for good: it need not be walked by every collection.

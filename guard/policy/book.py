@@ -14,6 +14,9 @@ from guard.policy.validate import PatternNames
 
 __all__ = ["BookStatus", "PolicyBook"]
 
+_SHOWN = 200
+"""Characters of a name that there is not, in the error that says so."""
+
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
@@ -65,13 +68,18 @@ class PolicyBook:
         Raises:
             PolicyNotFound: naming what is loaded.
         """
-        plain_name, _, pin = name.partition("@")
+        plain_name, at, pin = name.partition("@")
+        if at and not (plain_name and pin and "@" not in pin):
+            raise PolicyNotFound(
+                f"`{name[:_SHOWN]}` is not a policy's name, or its name, `@` and a fingerprint; "
+                f"loaded: {', '.join(self._policies)}"
+            )
         policy = self._policies.get(plain_name)
         if policy is None:
-            raise PolicyNotFound(f"no policy `{plain_name}`; loaded: {', '.join(self._policies)}")
+            raise PolicyNotFound(f"no policy `{plain_name[:_SHOWN]}`; loaded: {', '.join(self._policies)}")
         if pin and pin != policy.fingerprint:
             raise PolicyNotFound(
-                f"policy `{plain_name}` is not at fingerprint `{pin}`; loaded is `{policy.fingerprint}`"
+                f"policy `{plain_name}` is not at fingerprint `{pin[:_SHOWN]}`; loaded is `{policy.fingerprint}`"
             )
         return policy
 

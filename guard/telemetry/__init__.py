@@ -33,8 +33,8 @@ from guard.telemetry.events import (
     UpstreamDone,
     UpstreamOutcome,
 )
-from guard.telemetry.log import REQUEST_ID, LogListener, configure_logging
-from guard.telemetry.prometheus import PrometheusListener, Queue
+from guard.telemetry.log import REQUEST_ID, LogListener, configure_logging, where
+from guard.telemetry.prometheus import Connections, PrometheusListener, Queue
 from guard.telemetry.traces import OPEN_SPAN, UNTRACED, TraceListener, Tracer, TraceSpan, traced
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "CacheFailed",
     "CacheStateChanged",
     "CollectorChanged",
+    "Connections",
     "Event",
     "KeysChanged",
     "Listener",
@@ -72,4 +73,5 @@ __all__ = [
     "UpstreamOutcome",
     "configure_logging",
     "traced",
+    "where",
 ]

@@ -100,16 +100,17 @@ class KeysChanged(msgspec.Struct, frozen=True, tag=True):
 
 
 class CacheFailed(msgspec.Struct, frozen=True, tag=True):
-    """An operation of the shared cache (`get`, `set`) failed: misses, or entries forgotten."""
+    """An operation on Redis failed: `get` and `set` are the cache's (misses, or entries forgotten), `rates` takes from
+    a key's rates (each replica counts by itself)."""
 
-    operation: Literal["get", "set"]
+    operation: Literal["get", "set", "rates"]
     error: str
 
 
 class CacheStateChanged(msgspec.Struct, frozen=True, tag=True):
-    """The shared cache is left alone for a while after failures (`open`), or answers again (`closed`)."""
+    """Redis is left alone for a while after failures (`open`), or answers again (`closed`)."""
 
-    operation: Literal["get", "set"]
+    operation: Literal["get", "set", "rates"]
     state: Literal["open", "closed"]
     error: str = ""
 

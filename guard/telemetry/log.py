@@ -1,8 +1,11 @@
 """The log: one line per event on standard error, with the request's id, and its trace's where it is traced."""
 
 import logging
+import re
 import sys
+import time
 from collections import Counter as Tally
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Literal
 
@@ -26,14 +29,18 @@ from guard.telemetry.events import (
 )
 from guard.telemetry.traces import OPEN_SPAN
 
-__all__ = ["REQUEST_ID", "LogListener", "configure_logging"]
+__all__ = ["REQUEST_ID", "LibraryLines", "LogListener", "configure_logging", "where"]
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the HTTP request that is being served; every log line carries it."""
 
+_AGAIN_SECONDS = 1.0
+_MOST_KINDS = 256
+_REPRESENTED = re.compile(r"[<({\[].*", flags=re.DOTALL)
+
 
 def configure_logging(*, level: str, form: Literal["json", "text"]) -> None:
-    """Sets up the process's log: one line per event on standard error."""
+    """Sets up the process's log: one line per event on standard error, also of what libraries warn of."""
     minimum = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Any] = [
         _add_ids,
@@ -58,6 +65,64 @@ def configure_logging(*, level: str, form: Literal["json", "text"]) -> None:
             logger_factory=structlog.PrintLoggerFactory(sys.stderr),
             cache_logger_on_first_use=True,
         )
+    root = logging.getLogger()
+    for handler in [known for known in root.handlers if isinstance(known, LibraryLines)]:
+        root.removeHandler(handler)
+    root.addHandler(LibraryLines())
+
+
+class LibraryLines(logging.Handler):
+    """Takes what libraries warn of into the log, as the event `library_warned`.
+
+    A client can make some of them speak, so each kind of line is written once a second at most; `unwritten` says how
+    many came since the one before. Only words of the library's own source are shown (of uvicorn, which knows no texts,
+    all): what was filled in may be of a text. Of an exception there is the kind and where it was raised.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(logging.WARNING)
+        self._clock = clock
+        self._log = structlog.get_logger("guard")
+        self._due: dict[tuple[str, str], float] = {}
+        self._unwritten: Tally[tuple[str, str]] = Tally()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one line, or counts it."""
+        kind = (record.name, _own_words(record.msg))
+        now = self._clock()
+        if now < self._due.get(kind, 0.0):
+            self._unwritten[kind] += 1
+            return
+        if len(self._due) >= _MOST_KINDS:
+            self._due.clear()
+            self._unwritten.clear()
+        self._due[kind] = now + _AGAIN_SECONDS
+        said = record.getMessage().strip() if record.name.startswith("uvicorn") else kind[1]
+        fields: dict[str, Any] = {"logger": record.name, "message": said}
+        if unwritten := self._unwritten.pop(kind, 0):
+            fields["unwritten"] = unwritten
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            fields |= {"error": type(error).__name__, "where": where(error)}
+        (self._log.error if record.levelno >= logging.ERROR else self._log.warning)("library_warned", **fields)
+
+
+def _own_words(template: object) -> str:
+    """A line's words without what was filled in; asyncio and exceptions fill in before they say it."""
+    if isinstance(template, str):
+        lines = template.strip().splitlines()
+        return _REPRESENTED.sub("", lines[0]).rstrip() if lines else ""
+    return type(template).__name__
+
+
+def where(exc: BaseException) -> list[str]:
+    """The last places of an exception's trace; its message could quote a text."""
+    places = []
+    trace = exc.__traceback__
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return places[-6:]
 
 
 def _add_ids(_: Any, __: str, event: Any) -> Any:

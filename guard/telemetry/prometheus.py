@@ -29,7 +29,7 @@ from guard.telemetry.events import (
     UpstreamDone,
 )
 
-__all__ = ["PrometheusListener", "Queue"]
+__all__ = ["Connections", "PrometheusListener", "Queue"]
 
 _LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGES = (0.00005, 0.0001, 0.00025, 0.0005, *_LATENCIES)
@@ -44,6 +44,20 @@ class Queue(NamedTuple):
     room: int
 
 
+class Connections:
+    """How many connections are `open`, how many there is `room` for, and how many were `refused` for want of it.
+
+    Whoever listens counts; one event loop writes, anybody reads.
+    """
+
+    __slots__ = ("open", "refused", "room")
+
+    def __init__(self, room: int = 0) -> None:
+        self.open = 0
+        self.refused = 0
+        self.room = room
+
+
 class _Lookups(Collector):
     """What is not counted but looked up: nothing is to be told while nobody asks."""
 
@@ -53,7 +67,9 @@ class _Lookups(Collector):
         windows: Callable[[], int],
         streams: Callable[[], int],
         judge_open: Callable[[], bool] | None,
+        connections: Connections,
     ) -> None:
+        self._connections = connections
         self._queues = queues
         self._windows = windows
         self._streams = streams
@@ -74,6 +90,17 @@ class _Lookups(Collector):
             room.add_metric([queue.name], queue.room)
         yield waiting
         yield room
+        yield GaugeMetricFamily("guard_connections", "Open connections", value=self._connections.open)
+        yield GaugeMetricFamily(
+            "guard_connections_room",
+            "How many connections there may be; past that new ones are refused",
+            value=self._connections.room,
+        )
+        yield CounterMetricFamily(
+            "guard_connections_refused",
+            "Connections that were refused for want of room",
+            value=self._connections.refused,
+        )
         yield CounterMetricFamily(
             "guard_encoder_windows", "Windows of texts that the encoder has read", value=self._windows()
         )
@@ -146,13 +173,13 @@ class PrometheusListener:
         )
         self._cache_failures = Counter(
             "guard_cache_failures",
-            "Operations of the shared cache that failed",
+            "Operations on Redis that failed",
             ["operation"],
             registry=registry,
         )
         self._cache_open = Gauge(
             "guard_cache_open",
-            "1 while the shared cache is left alone after failures",
+            "1 while Redis is left alone after failures",
             ["operation"],
             registry=registry,
         )
@@ -219,11 +246,12 @@ class PrometheusListener:
         windows: Callable[[], int],
         streams: Callable[[], int],
         judge_open: Callable[[], bool] | None,
+        connections: Connections,
     ) -> None:
-        """Adds what is asked for whenever the metrics are: queues, windows read by the encoder, open streams, and
-        whether the judge is left alone (None: it cannot be). Once for a registry; the calls must be quick.
+        """Adds what is asked for whenever the metrics are: queues, windows read by the encoder, open streams, whether
+        the judge is left alone (None: it cannot be), and connections. Once for a registry; the calls must be quick.
         """
-        self._registry.register(_Lookups(queues, windows, streams, judge_open))
+        self._registry.register(_Lookups(queues, windows, streams, judge_open, connections))
 
     def on_event(self, event: Event) -> None:
         match event:

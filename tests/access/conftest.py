@@ -27,12 +27,18 @@ def key_file(tmp_path: Path) -> Callable[..., tuple[Path, dict[str, str]]]:
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server for this test alone."""
+def redis_binary() -> str:
+    """The program of a Redis server."""
     binary = find_server()
     if binary is None:
         pytest.fail(NO_SERVER, pytrace=False)
-    server = RedisServer(binary, tmp_path)
+    return binary
+
+
+@pytest.fixture
+def redis_server(redis_binary: str, tmp_path: Path) -> Iterator[RedisServer]:
+    """A server for this test alone."""
+    server = RedisServer(redis_binary, tmp_path)
     try:
         server.start()
         yield server

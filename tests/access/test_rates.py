@@ -1,7 +1,11 @@
 """What a key may use in a minute: by one process, and by replicas that share a Redis."""
 
 import asyncio
+import contextlib
+import socket
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,8 +16,9 @@ from guard.access.rates import AHEAD_SECONDS, Bucket, Grant, Limiter
 from guard.access.shared import RedisBuckets
 from guard.errors import RateLimited
 from guard.redis_client import connecting
-from guard.testing import SteppingClock
-from tests.redis_server import RedisServer
+from guard.telemetry import CacheFailed, CacheStateChanged
+from guard.testing import Recorder, SteppingClock
+from tests.redis_server import RedisServer, a_cluster
 
 
 def a_caller(requests: int | None = None, characters: int | None = None, name: str = "k1") -> Caller:
@@ -146,7 +151,10 @@ async def test_without_the_shared_ones_each_counts_by_itself():
 
 async def test_replicas_share_a_real_redis(redis_server: RedisServer):
     """All together let in what the key may use, and what time has brought meanwhile."""
-    buckets = [RedisBuckets(connecting(redis_server.url, timeout=2.0, connections=4)) for _ in range(3)]
+    buckets = [
+        RedisBuckets(connecting(redis_server.url, timeout=2.0, connections=4), timeout=2.0, listener=Recorder())
+        for _ in range(3)
+    ]
     replicas = [Limiter(one) for one in buckets]
     started = time.monotonic()
     counts = await asyncio.gather(*[admitted(one, a_caller(requests=120), 100) for one in replicas])
@@ -161,7 +169,10 @@ async def test_replicas_share_a_real_redis(redis_server: RedisServer):
 async def test_a_redis_that_dies_is_left_alone_and_found_again(redis_server: RedisServer):
     """Requests keep their answers: the process counts by itself meanwhile, without waiting each time."""
     clock = SteppingClock()
-    bucket = RedisBuckets(connecting(redis_server.url, timeout=0.2, connections=4), clock=clock)
+    recorder = Recorder()
+    bucket = RedisBuckets(
+        connecting(redis_server.url, timeout=0.2, connections=4), timeout=0.2, listener=recorder, clock=clock
+    )
     limiter = Limiter(bucket)
     await limiter.admit(a_caller(requests=60), 1)
     redis_server.kill()
@@ -173,6 +184,53 @@ async def test_a_redis_that_dies_is_left_alone_and_found_again(redis_server: Red
     await limiter.admit(a_caller(requests=60, name="k3"), 1)
     assert redis_server.client.exists("guard:rate:k3:requests")
     await limiter.close()
+    # The operator sees it as well.
+    assert [event.operation for event in recorder.events if isinstance(event, CacheFailed)] == ["rates"] * 3
+    states = [event.state for event in recorder.events if isinstance(event, CacheStateChanged)]
+    assert states == ["open", "closed"]
+
+
+@pytest.fixture
+def silent() -> Iterator[list[str]]:
+    """Addresses of five servers that let everybody in and say nothing."""
+    with contextlib.ExitStack() as stack:
+        listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(5)]
+        yield [f"127.0.0.1:{one.getsockname()[1]}" for one in listening]
+
+
+async def test_opening_a_cluster_that_is_down_keeps_nobody_waiting(silent: list[str]):
+    """Its nodes are tried one after the other, which takes a second here: each request waits its own time at most."""
+    buckets = RedisBuckets(
+        connecting(f"redis+cluster://{','.join(silent)}", timeout=0.2, connections=4), timeout=0.05, listener=Recorder()
+    )
+    limiter = Limiter(buckets)
+    started = time.monotonic()
+    await asyncio.gather(*[limiter.admit(a_caller(requests=60, name=f"k{n}"), 1) for n in range(50)])
+    assert time.monotonic() - started < 0.4
+    # As long as that is tried, nobody else waits at all.
+    started = time.monotonic()
+    assert await admitted(limiter, a_caller(requests=60, name="another"), 100) == 60
+    assert time.monotonic() - started < 0.2
+    started = time.monotonic()
+    await limiter.close()
+    assert time.monotonic() - started < 0.2
+
+
+async def test_a_cluster_that_takes_long_to_open_is_used_once_it_is(
+    silent: list[str], redis_binary: str, tmp_path: Path
+):
+    """Who waited no longer has not ended the opening."""
+    with a_cluster(redis_binary, tmp_path) as nodes:
+        url = f"redis+cluster://{','.join(silent)},127.0.0.1:{nodes[0].port}"
+        limiter = Limiter(RedisBuckets(connecting(url, timeout=0.2, connections=4), timeout=0.05, listener=Recorder()))
+        async with asyncio.timeout(20):
+            count = 0
+            while not any(node.client.dbsize() for node in nodes):
+                count += 1
+                await limiter.admit(a_caller(requests=6_000, name=f"k{count}"), 1)
+                await asyncio.sleep(0.05)
+        assert count > 2
+        await limiter.close()
 
 
 async def test_a_connection_that_ends_under_the_write_is_a_redis_that_is_away():
@@ -185,5 +243,5 @@ async def test_a_connection_that_ends_under_the_write_is_a_redis_that_is_away():
 
             return take
 
-    limiter = Limiter(RedisBuckets(Client()))
+    limiter = Limiter(RedisBuckets(Client(), timeout=0.05, listener=Recorder()))
     assert await admitted(limiter, a_caller(requests=3), 5) == 3

@@ -22,6 +22,7 @@ PATTERN = HEAD + "patterns:\n  odd: {{category: pii, action: redact, regex: {reg
 NAMES = [
     "../default", "..", ".", "/etc/passwd", "default/../strict", "..\\default", "default\0", "default\0.yaml",
     "ｄefault", "de\u200bfault", "\u202edefault", "Default", "default ", "default@../x", "default@*",
+    "default@", "@", "@x", "default@@x", "default@x@y",
     "~", "*", "", "\n", "default\r\nX-Injected: yes", "x" * 100_000,
 ]  # fmt: skip
 PATHS = [*NAMES[:-1], "x" * 8_000]

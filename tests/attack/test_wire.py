@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
+import httpx
 import psutil
 import pytest
 
@@ -16,7 +17,13 @@ from tests.conftest import Server
 Connect = Callable[[], socket.socket]
 BODY = b'{"input": "Hi"}'
 BOMB = gzip.compress(b'{"input": "' + b"a" * 50_000_000 + b'"}', compresslevel=1)
-JSON_ROUTES = ("/moderate", "/v1/chat/completions", "/v1/decisions", "/policies/validate")
+JSON_ROUTES = (
+    "/moderate",
+    "/v1/chat/completions",
+    "/openai/deployments/m/chat/completions",
+    "/v1/decisions",
+    "/policies/validate",
+)
 
 
 def answered(connect: Connect, data: bytes) -> bytes:
@@ -31,6 +38,14 @@ def answered(connect: Connect, data: bytes) -> bytes:
         except (TimeoutError, ConnectionError):
             return told
     return told
+
+
+def told_by(route: str, response: httpx.Response) -> str:
+    """What an error says, in the dialect of its route."""
+    if route.startswith(("/v1/", "/openai/")):
+        return str(response.json()["error"]["message"])
+    assert response.headers["content-type"] == "application/problem+json"
+    return str(response.json()["detail"])
 
 
 def post(head: bytes, body: bytes = BODY) -> bytes:
@@ -119,14 +134,25 @@ def test_ordinary_large_heads_are_served(server: Server):
 
 
 @pytest.mark.parametrize("route", JSON_ROUTES)
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
+@pytest.mark.parametrize("encoding", ["gzip", "GZip", "deflate", "br", "zstd", "gzip, gzip", "identity, gzip", "x"])
 def test_nothing_is_decompressed(server: Server, route: str, encoding: str):
-    """A bomb stays as small as it came: it is no JSON."""
+    """A bomb stays as small as it came, and its client learns what to send instead."""
     process = psutil.Process(server.process.pid)
     before = process.memory_info().rss
     response = server.client.post(route, content=BOMB, headers={"Content-Encoding": encoding})
-    assert response.status_code == 400
+    assert response.status_code == 415
+    assert response.headers["accept-encoding"] == "identity"
+    assert "Content-Encoding" in told_by(route, response)
     assert process.memory_info().rss - before < 20_000_000
+
+
+@pytest.mark.parametrize("route", JSON_ROUTES)
+@pytest.mark.parametrize("encoding", ["identity", "Identity", "", "identity, identity"])
+def test_a_body_that_is_only_said_to_be_plain_is_read(server: Server, route: str, encoding: str):
+    """What is wrong with this one is found by reading it."""
+    response = server.client.post(route, content=b"{nonsense", headers={"Content-Encoding": encoding})
+    assert response.status_code == 400
+    assert "JSON" in told_by(route, response)
 
 
 @pytest.mark.parametrize("route", JSON_ROUTES)

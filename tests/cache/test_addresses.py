@@ -1,6 +1,7 @@
 """Every form of address against real servers: TLS, users, Sentinel, Cluster; for verdicts and for rates."""
 
 import asyncio
+import contextlib
 import shutil
 import ssl
 import subprocess
@@ -15,8 +16,12 @@ from guard.errors import ConfigError
 from guard.redis_client import connecting
 from guard.verdict import Assessment
 from tests.cache.conftest import Recorder
-from tests.redis_server import Proxy, RedisServer, a_cluster, a_sentinel
+from tests.redis_server import EitherProxy, Proxy, RedisServer, a_cluster, a_sentinel
 
+GUARD = "gu%40rd:p%3As%2Fw%23%25"
+RIGHTS = ["~guard:*", "+mget", "+set", "+del", "+evalsha", "+script|load", "+hmget", "+hset", "+time", "+pexpire"]
+"""What docs/settings.md says that a user needs."""
+CLUSTER_RIGHTS = ["+cluster|slots", "+command"]
 MANY = {b"%032d" % n: Assessment(scores={}, windows=n) for n in range(60)}
 
 
@@ -41,7 +46,7 @@ async def comes_back(cache: RedisCache, entries: dict[bytes, Assessment] = MANY,
 
 async def takes(url: str) -> float:
     """What the shared rates give through this address, of ten that are asked for."""
-    buckets = RedisBuckets(connecting(url, timeout=2.0, connections=4))
+    buckets = RedisBuckets(connecting(url, timeout=2.0, connections=4), timeout=2.0, listener=Recorder())
     grant = await buckets.take("k1:requests", 100, 10, 1)
     await buckets.close()
     return grant.given if grant is not None else -1
@@ -57,23 +62,16 @@ async def takes_soon(url: str) -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for localhost that vouches for itself, and its key."""
+    return a_certificate(tmp_path_factory.mktemp("tls"), "DNS:localhost")
+
+
+def a_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for that name that vouches for itself, and its key."""
     program = shutil.which("openssl")
     if program is None:
         pytest.fail("These tests make a certificate with the program `openssl`; install it.", pytrace=False)
-    folder = tmp_path_factory.mktemp("tls")
-    made = [
-        program,
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    made += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    made += ["-days", "2", "-subj", "/CN=localhost", "-addext", f"subjectAltName={name}"]
     subprocess.run(
         [*made, "-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.pem")], check=True, capture_output=True
     )
@@ -86,6 +84,19 @@ def tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     return context
+
+
+def strict_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    """The same for one that wants to see a client's certificate, as Redis does unless it is told otherwise."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificate[0]))
+    context.load_cert_chain(*certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def files(certificate: tuple[Path, Path]) -> str:
+    """The options of an address that show this certificate and trust it."""
+    return f"ssl_ca_certs={certificate[0]}&ssl_certfile={certificate[0]}&ssl_keyfile={certificate[1]}"
 
 
 async def test_tls_with_a_ca_file(
@@ -117,10 +128,8 @@ async def test_a_server_that_cannot_prove_its_name_gets_nothing(
 
 async def test_a_user_with_a_password(shared_server: RedisServer, recorder: Recorder) -> None:
     """A user who may touch Guard's keys alone is enough, and both parts may hold any character."""
-    rights = ["~guard:*", "+mget", "+set", "+del", "+evalsha", "+script|load", "+hmget", "+hset"]
-    rights += ["+time", "+pexpire"]
-    shared_server.client.execute_command("ACL", "SETUSER", "gu@rd", "on", ">p:s/w#%", *rights)
-    url = f"redis://gu%40rd:p%3As%2Fw%23%25@127.0.0.1:{shared_server.port}/0"
+    shared_server.client.execute_command("ACL", "SETUSER", "gu@rd", "on", ">p:s/w#%", *RIGHTS)
+    url = f"redis://{GUARD}@127.0.0.1:{shared_server.port}/0"
     cache = a_cache(url, recorder)
     assert await comes_back(cache) < 5
     await cache.close()
@@ -140,7 +149,7 @@ def watched(redis_binary: str, tmp_path: Path) -> Iterator[tuple[RedisServer, Re
     try:
         primary.start()
         replica.start()
-        with a_sentinel(redis_binary, folders[2], "main", primary) as sentinel:
+        with a_sentinel(redis_binary, folders[2], "main", primary.port) as sentinel:
             yield primary, replica, sentinel
     finally:
         for server in (primary, replica):
@@ -211,6 +220,79 @@ async def test_a_cluster_keeps_keys_of_all_slots_and_outlives_a_node(
         assert nodes[3].client.info("replication")["role"] == "master"
         await takes_soon(url)
         await cache.close()
+
+
+async def test_sentinels_and_their_primary_behind_tls_with_users(
+    redis_binary: str, tmp_path: Path, certificate: tuple[Path, Path], recorder: Recorder
+) -> None:
+    """Each has a user of its own with the rights that the docs name; every connection is encrypted both ways."""
+    primary = RedisServer(redis_binary, tmp_path)
+    context = strict_tls(certificate)
+    try:
+        primary.start()
+        primary.client.execute_command("ACL", "SETUSER", "gu@rd", "on", ">p:s/w#%", *RIGHTS)
+        async with EitherProxy(primary.port, context) as server_proxy:
+            with a_sentinel(redis_binary, tmp_path, "main", server_proxy.port, host="localhost") as sentinel:
+                watcher = ["ACL", "SETUSER", "watcher", "on", ">open-sesame", "+sentinel|masters"]
+                sentinel.client.execute_command(*watcher)
+                sentinel.client.execute_command("ACL", "SETUSER", "default", "off")
+                async with Proxy(sentinel.port, context) as sentinel_proxy:
+                    who = "sentinel_username=watcher&sentinel_password=open-sesame"
+                    url = f"rediss+sentinel://{GUARD}@localhost:{sentinel_proxy.port}/main/0?{files(certificate)}&{who}"
+                    cache = a_cache(url, recorder)
+                    await comes_back(cache)
+                    recorder.events.clear()
+                    assert await comes_back(cache) < 5
+                    await cache.close()
+                    await takes_soon(url)
+                    assert server_proxy.encrypted >= 2
+                    assert recorder.events == []
+                    # Without a certificate of its own nobody gets as far as to log in.
+                    bare = a_cache(url.replace(files(certificate), f"ssl_ca_certs={certificate[0]}"), recorder)
+                    assert await bare.get_many([*MANY][:1]) == [None]
+                    await bare.close()
+                    assert recorder.failures("get")
+                    assert "open-sesame" not in repr(recorder.events)
+    finally:
+        primary.kill()
+        primary.client.close()
+
+
+async def test_a_cluster_behind_tls_with_a_user(redis_binary: str, tmp_path: Path, recorder: Recorder) -> None:
+    """The nodes that are not in the address are encrypted too, and log the same user in.
+
+    The certificate is for 127.0.0.1: that is what redis-py makes of `localhost`, in a Cluster alone.
+    """
+    certificate = a_certificate(tmp_path, "IP:127.0.0.1")
+    with a_cluster(redis_binary, tmp_path) as nodes:
+        async with contextlib.AsyncExitStack() as stack:
+            context = strict_tls(certificate)
+            proxies = [await stack.enter_async_context(EitherProxy(node.port, context)) for node in nodes]
+            for node, proxy in zip(nodes, proxies, strict=True):
+                node.client.execute_command("ACL", "SETUSER", "gu@rd", "on", ">p:s/w#%", *RIGHTS, *CLUSTER_RIGHTS)
+                node.client.config_set("cluster-announce-port", proxy.port)
+            # A replica is told only once it has data.
+            ports = {proxy.port for proxy in proxies[:3]}
+            async with asyncio.timeout(20):
+                while not all(told(node) >= ports for node in nodes):
+                    await asyncio.sleep(0.05)
+            url = f"rediss+cluster://{GUARD}@127.0.0.1:{proxies[1].port}?{files(certificate)}"
+            cache = a_cache(url, recorder)
+            # Opening so many connections may take too long on a busy machine; once they are there nothing fails.
+            await comes_back(cache)
+            recorder.events.clear()
+            assert await comes_back(cache) < 5
+            assert all(proxy.encrypted for proxy in proxies[:3])
+            assert all(node.client.dbsize() > 5 for node in nodes[:3])
+            await cache.close()
+            assert recorder.events == []
+            await takes_soon(url)
+
+
+def told(node: RedisServer) -> set[int]:
+    """The ports that a node of a Cluster tells to those who ask it for the map."""
+    slots = node.client.execute_command("CLUSTER SLOTS")
+    return {found[1] for one in slots for found in one[2:]}
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ async def test_what_is_well_again_is_used_again(server: RedisServer, recorder: R
 
 async def test_more_callers_than_connections_are_no_failure_of_the_rates(server: RedisServer) -> None:
     """A hundred keys may come at the same moment: each is told what there is for it."""
-    buckets = RedisBuckets(connecting(server.url, timeout=2.0, connections=4))
+    buckets = RedisBuckets(connecting(server.url, timeout=2.0, connections=4), timeout=2.0, listener=Recorder())
     grants = await asyncio.gather(*[buckets.take(f"k{n}:requests", 100, 10, 1) for n in range(100)])
     assert [grant.given for grant in grants if grant is not None] == [10] * 100
     await buckets.close()

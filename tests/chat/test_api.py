@@ -340,4 +340,17 @@ def test_several_upstreams_are_told_apart(guarded, tmp_path: Path):
 def test_the_document_describes_the_chat(server):
     """With its request, its answer and its errors."""
     found = server.client.get("/schema").json()["paths"]["/v1/chat/completions"]["post"]
-    assert set(found["responses"]) == {"200", "400", "401", "403", "404", "413", "429", "502", "503", "504"}
+    assert set(found["responses"]) == {
+        "200",
+        "400",
+        "401",
+        "403",
+        "404",
+        "408",
+        "413",
+        "415",
+        "429",
+        "502",
+        "503",
+        "504",
+    }

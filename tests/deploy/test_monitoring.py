@@ -15,6 +15,7 @@ from guard.telemetry import (
     CacheFailed,
     CacheStateChanged,
     CollectorChanged,
+    Connections,
     Event,
     KeysChanged,
     ModerationDone,
@@ -116,7 +117,13 @@ def metrics(server) -> dict[str, Metric]:
     """What a running server tells; the labels also of what has not happened to it."""
     registry = CollectorRegistry()
     listener = PrometheusListener(registry)
-    listener.look_up(queues=[Queue("screen", lambda: 0, 1)], windows=lambda: 0, streams=lambda: 0, judge_open=None)
+    listener.look_up(
+        queues=[Queue("screen", lambda: 0, 1)],
+        windows=lambda: 0,
+        streams=lambda: 0,
+        judge_open=None,
+        connections=Connections(),
+    )
     for event in EVENTS:
         listener.on_event(event)
     possible = told(generate_latest(registry).decode())

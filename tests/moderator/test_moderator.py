@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from guard.cache.memory import MemoryCache
 from guard.content import Content, Rail, Turn
@@ -11,7 +12,7 @@ from guard.errors import InvalidContent, ScreenFailed
 from guard.judge import Answers
 from guard.moderator import Moderator
 from guard.question import Answer
-from guard.telemetry import ModerationDone, ModerationFailed
+from guard.telemetry import ModerationDone, ModerationFailed, PrometheusListener
 from guard.testing import FixedScreen, Recorder, ScriptedJudge, a_policy
 
 SECRET = b"a secret for the tests"
@@ -140,6 +141,46 @@ async def test_a_judge_that_fails_leaves_what_the_policy_says(switch, action):
     assert (verdict.action, verdict.degraded) == (action, True)
     assert verdict.reasons == (f"judge_failed: {switch}",)
     assert [event.stage for event in recorder.events if isinstance(event, ModerationFailed)] == ["judge"]
+
+
+@pytest.mark.parametrize(("stage", "switch"), [("screen", "when_screen_fails"), ("judge", "when_judge_fails")])
+@pytest.mark.parametrize("then", ["allow", "review", "block"])
+async def test_a_stage_that_fails_is_counted(stage, switch, then):
+    """Whatever the policy says of it: the texts that it failed on, and the verdicts that lack it."""
+
+    class Broken(FixedScreen):
+        async def assess(self, materials, policy, *, deadline=None):
+            raise ScreenFailed("out of order")
+
+    registry = CollectorRegistry()
+    screen = Broken({}) if stage == "screen" else FixedScreen({"hate": 0.55})
+    moderator = a_moderator(screen, ScriptedJudge({}, fail="gone"), recorder=PrometheusListener(registry))
+    policy = a_policy(["hate"], **{"when_screen_fails": "allow", "when_judge_fails": "allow", switch: then})
+    verdicts = (await moderator.moderate(contents("one", "two", "three"), policy)).verdicts
+    assert all(verdict.degraded for verdict in verdicts)
+    failures = registry.get_sample_value("guard_stage_failures_total", {"stage": stage})
+    assert failures == 3
+    assert registry.get_sample_value("guard_degraded_verdicts_total", {"policy": policy.name}) == 3
+
+
+async def test_a_mistake_in_a_stage_is_no_verdict():
+    """What no switch speaks of is an error for the client: nothing leaves unread."""
+
+    class Mistaken(FixedScreen):
+        async def assess(self, materials, policy, *, deadline=None):
+            raise ZeroDivisionError
+
+    policy = a_policy(["hate"], when_screen_fails="allow", when_judge_fails="allow")
+    with pytest.raises(ZeroDivisionError):
+        await a_moderator(Mistaken({})).moderate(contents("one"), policy)
+
+    class MistakenJudge(ScriptedJudge):
+        async def answer(self, inquiries, *, deadline=None):
+            raise ZeroDivisionError
+
+    moderator = a_moderator(FixedScreen({"hate": 0.55}), MistakenJudge({}))
+    with pytest.raises(ZeroDivisionError):
+        await moderator.moderate(contents("one"), policy)
 
 
 async def test_a_verdict_with_a_failure_is_never_cached():

@@ -121,7 +121,22 @@ def test_a_pin_insists_on_one_version(book: PolicyBook, write: Write, forum: str
         book[pinned]
 
 
-@pytest.mark.parametrize("name", ["", "Forum", "forum ", "@", "nope@abc"])
+@pytest.mark.parametrize("name", ["forum@", "@", "@abc", "forum@@", "forum@@abc", "forum@abc@"])
+def test_half_a_name_is_not_taken_for_a_whole_one(book: PolicyBook, name: str):
+    """Who writes an `@` means a version; the error says how to write one."""
+    with pytest.raises(PolicyNotFound, match=f"`{name}` is not a policy's name, or its name, `@` and a finger.*forum"):
+        book[name]
+
+
+def test_an_error_does_not_repeat_a_name_without_end(book: PolicyBook):
+    """However long what was sent is."""
+    for name in ("x" * 100_000, "forum@" + "x" * 100_000, "x" * 100_000 + "@"):
+        with pytest.raises(PolicyNotFound) as refused:
+            book[name]
+        assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["", "Forum", "forum ", "nope@abc"])
 def test_an_unknown_name_is_told_what_is_loaded(book: PolicyBook, name: str):
     """Names are exact."""
     with pytest.raises(PolicyNotFound, match="loaded: forum"):
