@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from guard.regress.flips import Baseline
     from guard.regress.suite import PolicyReport, PolicySuite
 
-__all__ = ["command"]
+__all__ = ["chosen_by", "command"]
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -74,7 +74,7 @@ def command(
     configure_logging(level="error", form="text")
     settings = settings_from()
     suites = load_suites(policies or [settings.policies], pattern_names())
-    chosen = {suite.folder: [case for case in suite.cases if _chosen(case, filters)] for suite in suites}
+    chosen = {suite.folder: [case for case in suite.cases if chosen_by(case, filters)] for suite in suites}
     total = sum(map(len, chosen.values()))
     if not any(suite.cases for suite in suites):
         raise DatasetError(
@@ -151,7 +151,8 @@ def _listed(folders: Sequence[Path]) -> str:
     return ", ".join(map(str, folders))
 
 
-def _chosen(case: "Case", filters: Sequence[str]) -> bool:
+def chosen_by(case: "Case", filters: Sequence[str]) -> bool:
+    """Whether one of the filters names the case; all cases are chosen where there is none."""
     if not filters:
         return True
     tags = {f"tag:{tag}" for tag in case.tags}

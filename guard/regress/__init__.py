@@ -6,6 +6,8 @@ scores     per category and per tag, with intervals
 flips      what changed since a baseline, and whether that is more than chance
 gates      what must be reached
 suite      a policy with all of these: what `guard test` runs
+attacks    texts written otherwise, for people the same
+perturb    which verdicts bear them: what `guard perturb` runs
 evaluate   figures of a labelled data set: per category, binary, per language
 cascade    what the cascade saves and loses against the screen alone and the judge alone
 reports    what was found, for people and machines

@@ -12,11 +12,12 @@ from guard.metrics import Interval
 from guard.policy import Policy
 from guard.policy.document import Node, parse, plain
 from guard.policy.structure import structure, suggestion
+from guard.regress.attacks import ATTACKS
 from guard.regress.cases import Case, Name
 from guard.regress.flips import Flips
 from guard.regress.scores import CategoryScores, TagScores
 
-__all__ = ["SUITE", "Gate", "Gates", "Suite", "checked", "load_suite"]
+__all__ = ["SUITE", "Gate", "Gates", "Suite", "checked", "load_suite", "withstood"]
 
 SUITE = "suite.yaml"
 """The file of a policy's gates, beside its `policy.yaml`."""
@@ -63,7 +64,7 @@ class Gates(_Spec, frozen=True):
 
 
 class Suite(_Spec, frozen=True):
-    """One `suite.yaml`. `stability`: the least share of verdicts that withstand an attack of `guard perturb`."""
+    """One `suite.yaml`. `stability`: the least share of violating cases that withstand an attack of `guard perturb`."""
 
     gates: Gates = Gates()
     stability: dict[str, Share] = {}
@@ -91,10 +92,9 @@ def load_suite(folder: Path, policy: Policy, cases: tuple[Case, ...]) -> Suite:
     if tree is not None:
         tags = {tag for case in cases for tag in case.tags}
         problems += structure(tree, Suite, "$")
-        problems += _unknown(
-            tree.get("gates", "categories"), "categories", policy.categories, "the policy has no category"
-        )
-        problems += _unknown(tree.get("gates", "tags"), "tags", tags, "no case has the tag")
+        problems += _unknown(tree, ("gates", "categories"), policy.categories, "the policy has no category")
+        problems += _unknown(tree, ("gates", "tags"), tags, "no case has the tag")
+        problems += _unknown(tree, ("stability",), ATTACKS, "there is no attack")
     if problems or tree is None:
         raise InvalidPolicy(sorted(set(problems)))
     return msgspec.convert(plain(tree), Suite)
@@ -123,6 +123,13 @@ def checked(
     for tag, asked in gates.tags.items():
         found.append(_least(f"tags.{tag}.passed", asked.passed, tags[tag].passed.value))
     return tuple(found)
+
+
+def withstood(stability: Mapping[str, float], found: Mapping[str, Interval]) -> tuple[Gate, ...]:
+    """The gates of the attacks in `found`, with the share of violating cases that withstood each."""
+    return tuple(
+        [_least(f"stability.{name}", asked, found[name].value) for name, asked in stability.items() if name in found]
+    )
 
 
 def _against_the_baseline(gates: Gates, flips: Flips, *, judge: bool) -> Iterator[Gate]:
@@ -163,7 +170,9 @@ def _most(name: str, asked: float, found: float) -> Gate:
     return Gate(name, f"at most {asked:g}", f"{found:.3f}", found <= asked)
 
 
-def _unknown(node: Node | None, key: str, names: Collection[str], message: str) -> Iterator[Problem]:
+def _unknown(tree: Node, keys: tuple[str, ...], names: Collection[str], message: str) -> Iterator[Problem]:
+    node = tree.get(*keys)
     for name, child in node.items() if node is not None else ():
         if name not in names:
-            yield child.problem(f"$.gates.{key}.{name}", f"{message} `{name}`{suggestion(name, names)}")
+            path = ".".join(("$", *keys, name))
+            yield child.problem(path, f"{message} `{name}`{suggestion(name, names)}")

@@ -20,7 +20,7 @@ from guard.regress.run import Outcome, Status, run
 from guard.regress.scores import CategoryScores, TagScores, by_category, by_tag
 from guard.verdict import ActionWord, CategoryVerdict
 
-__all__ = ["CaseReport", "PolicyReport", "PolicySuite", "load_suites", "reported", "tested"]
+__all__ = ["CaseReport", "PolicyReport", "PolicySuite", "load_suites", "model_names", "reported", "tested"]
 
 
 class PolicySuite(msgspec.Struct, frozen=True):
@@ -133,7 +133,7 @@ async def tested(
         DatasetError: the baseline's file cannot be read.
     """
     started = clock()
-    models = _models(moderator)
+    models = model_names(moderator)
     baseline = read_baseline(suite.baseline(judge=moderator.judge is not None))
     asked = suite.suite.gates
     if len(cases) < len(suite.cases):
@@ -177,8 +177,8 @@ async def tested(
     return report, memory
 
 
-def _models(moderator: Moderator) -> dict[str, str | None]:
-    """Their names, and the fingerprints that tell two builds of one name apart."""
+def model_names(moderator: Moderator) -> dict[str, str | None]:
+    """The models' names, and the fingerprints that tell two builds of one name apart."""
     judge = moderator.judge
     return {
         "screen": f"{moderator.screen.name}@{moderator.screen.fingerprint[:12]}",

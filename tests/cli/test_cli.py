@@ -48,7 +48,7 @@ def read_lines(path: Path) -> list[dict]:
 def test_help_names_every_command():
     """And every command has help of its own."""
     text = guard("--help").stdout
-    for command in ("serve", "check", "scan", "test", "evaluate", "policy", "keys", "completion"):
+    for command in ("serve", "check", "scan", "test", "perturb", "evaluate", "policy", "keys", "completion"):
         assert command in text
         assert guard(command, "--help").returncode == 0
 
