@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import chat, engine, fairness, leaks, peers, screen, service, soak
+from benchmarks import chat, engine, fairness, leaks, peers, screen, service, shadow, soak
 
 
 def benchmarks(*, quick: bool, with_peers: bool) -> dict[str, Callable[[], None]]:
@@ -24,6 +24,7 @@ def benchmarks(*, quick: bool, with_peers: bool) -> dict[str, Callable[[], None]
         "scan": screen.scan,
         "memory": service.memory,
         "fairness": fairness.fairness,
+        "shadow": shadow.shadow,
         "engine": engine.engine,
         "sessions": engine.sessions,
         "chat_first_token": partial(chat.first_token, quick=quick),

@@ -11,6 +11,7 @@ regression suite all call it.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -28,7 +29,7 @@ from guard.text import normalise
 from guard.turns import Turns
 from guard.verdict import Assessment, Score, Verdict
 
-__all__ = ["Moderation", "Moderator"]
+__all__ = ["Moderation", "Moderator", "Onlooker"]
 
 PIECE = 8
 """Texts that are screened in one turn."""
@@ -47,6 +48,26 @@ class Moderation(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Onlooker(Protocol):
+    """Is told of every verdict on a complete text, with what it rests on. It must be quick and must not raise."""
+
+    def seen(
+        self,
+        policy: Policy,
+        contents: Sequence[Content],
+        materials: Sequence[Material],
+        assessments: Sequence[Assessment],
+        verdicts: Sequence[Verdict],
+        *,
+        only: frozenset[str] | None,
+        tenant: str,
+    ) -> None:
+        """Called once for each call of the moderator, before its answer is returned."""
+
+    async def close(self) -> None:
+        """Ends what it still does."""
+
+
 class Moderator:
     """Gives verdicts. Safe to call concurrently from one event loop.
 
@@ -63,6 +84,7 @@ class Moderator:
         secret: bytes,
         listener: Listener,
         turns: Turns | None = None,
+        onlooker: Onlooker | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.screen = screen
@@ -74,6 +96,7 @@ class Moderator:
         self._listener = listener
         self._clock = clock
         self._turns = turns if turns is not None else Turns(slots=MANY, most=MANY)
+        self._onlooker = onlooker
         self._flights: SingleFlight[bytes, Assessment] = SingleFlight()
 
     async def moderate(
@@ -162,6 +185,8 @@ class Moderator:
             stages.append(("cache", looked_up - normalised))
         stages += spent.items()
         self._listener.on_event(_event(moderation, contents, policy, tuple(stages), partial=not remember))
+        if self._onlooker is not None and remember:
+            self._onlooker.seen(policy, contents, materials, assessments, verdicts, only=only, tenant=tenant)
         return moderation
 
     @property
@@ -171,6 +196,8 @@ class Moderator:
 
     async def close(self) -> None:
         """Gives back what the judge and the cache hold."""
+        if self._onlooker is not None:
+            await self._onlooker.close()
         if self.judge is not None:
             await self.judge.close()
         await self._cache.close()

@@ -34,6 +34,7 @@ from guard.redis_client import connecting
 from guard.screen.encoder import Encoder
 from guard.screen.patterns import CATALOGUE, check_regex
 from guard.screen.standard import StandardScreen
+from guard.shadow import LeisurelyJudge, LeisurelyScreen, Shadow
 from guard.store.recorder import Recorder
 from guard.store.sqlite import SqliteStore, file_of
 from guard.telemetry import (
@@ -76,8 +77,8 @@ def pattern_names() -> PatternNames:
     return PatternNames(frozenset(CATALOGUE), check_regex)
 
 
-def build(settings: Settings) -> Service:
-    """A service ready to moderate.
+def build(settings: Settings, *, serving: bool = True) -> Service:
+    """A service ready to moderate. `serving`: for requests, which rollouts are for; not for a command's own texts.
 
     Raises:
         InvalidPolicy, ModelError, ConfigError: with what is wrong and where.
@@ -103,19 +104,41 @@ def build(settings: Settings) -> Service:
         problems = tuple(str(problem) for problem in status.problems)
         listener.on_event(PoliciesChanged(not problems, names, problems))
 
-    book = PolicyBook(settings.policies, pattern_names(), on_load=prepare, on_status=tell)
+    secret = settings.cache_secret
+    book = PolicyBook(
+        settings.policies,
+        pattern_names(),
+        on_load=prepare,
+        on_status=tell,
+        secret=secret,
+        # A command asks nobody for a key, and draws for nobody.
+        keyed=settings.access.keys is not None or not serving,
+    )
     tell(book.status)
     judging = _judge(settings, lambda: [policy.spec.chat.system_prompt for policy in book])
     most = settings.limits.max_waiting_texts
     # One piece more than there are threads: a thread that is done finds the next one waiting.
     turns = Turns(slots=threads + 1, most=most)
+    cache = _cache(settings, listener)
+    shadow = None
+    if serving:
+        apart = Moderator(
+            # Half of the threads are live traffic's own.
+            screen=LeisurelyScreen(screen, lambda: 2 * turns.waiting < threads, at_once=max(1, threads // 4)),
+            judge=LeisurelyJudge(judging.judge, judging.spare) if judging.judge is not None else None,
+            cache=cache,
+            secret=secret,
+            listener=Listeners(),
+        )
+        shadow = Shadow(book.shadows, apart, listener)
     moderator = Moderator(
         screen=screen,
         judge=judging.judge,
-        cache=_cache(settings, listener),
-        secret=settings.cache_secret,
+        cache=cache,
+        secret=secret,
         listener=listener,
         turns=turns,
+        onlooker=shadow,
     )
     upstreams = _upstreams(settings.upstream, listener)
     if not upstreams and judging.upstream is not None:
@@ -302,12 +325,14 @@ def _listed(file: Path) -> list[_Listed]:
 
 
 class _Judging(NamedTuple):
-    """A judge, what else its model can do, and what metrics show of it."""
+    """A judge, what else its model can do, and what metrics show of it. `spare`: whether it has time for what nobody
+    waits for."""
 
     judge: Judge | None = None
     upstream: Upstream | None = None
     queues: tuple[Queue, ...] = ()
     left_alone: Callable[[], bool] | None = None
+    spare: Callable[[], bool] = lambda: True
 
 
 def _judge(settings: Settings, prompts: Callable[[], list[str]]) -> _Judging:
@@ -336,7 +361,9 @@ def _judge(settings: Settings, prompts: Callable[[], list[str]]) -> _Judging:
         salt=salt,
     )
     queue = Queue("judge", lambda: remote.waiting, asked.max_waiting)
-    return _Judging(remote, None, (queue,), lambda: remote.left_alone)
+    # Half of the calls that may run are live traffic's own.
+    spare = max(1, asked.in_flight // 2)
+    return _Judging(remote, None, (queue,), lambda: remote.left_alone, lambda: remote.waiting < spare)
 
 
 def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> _Judging:
@@ -354,7 +381,7 @@ def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> _Jud
         Queue("judge", lambda: judge.waiting, asked.max_waiting),
         Queue("engine", lambda: engine.scheduler.waiting, engine.scheduler.most_waiting),
     )
-    return _Judging(judge, upstream, queues)
+    return _Judging(judge, upstream, queues, spare=lambda: not judge.waiting and not engine.scheduler.waiting)
 
 
 def _remedy(exc: ImportError, extra: str) -> str:

@@ -26,13 +26,14 @@ from guard.api.errors import ClientGone
 from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody, OpenAIError, openai_error
 from guard.api.openapi import describe_path, described
 from guard.api.presence import gone
-from guard.api.schemas import ChatAnswer, ChatRequest, check_length
+from guard.api.schemas import ChatAnswer, ChatRequest, check_length, opening
 from guard.chat import conversation
 from guard.chat.options import Options
 from guard.chat.rails import Answered, Begun, Refused
 from guard.chat.report import RailReport
 from guard.chat.sse import DONE, written
 from guard.config import Limits
+from guard.content import Turn
 from guard.errors import InvalidContent, NoUpstream
 from guard.policy import Policy
 from guard.service import Service
@@ -143,10 +144,19 @@ class _Chat:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         ours = guard_field(asked)
         named = ours.policy or headers.get("x-guard-policy")
-        policy = service.book[service.gate.policy(caller, named, service.settings.default_policy)]
+        named = service.gate.policy(caller, named, service.settings.default_policy)
+        # Whoever names a policy that there is not is told that first.
+        _ = service.book[named]
+        messages, characters = _checked(asked, self._limits)
+        policy = service.book.chosen(
+            named,
+            tenant=caller.tenant,
+            beginning=lambda: opening(Turn(message.role, message.text) for message in messages),
+            # Guardrails of its own name categories of the policy that was asked for.
+            suits=lambda _: not asked.get("guardrails"),
+        )
         style = "azure" if deployment is not None else caller.block_style
         options = options_of(asked, ours, policy, style=style, tenant=caller.tenant)
-        messages, characters = _checked(asked, self._limits)
         if not guarded.upstreams:
             raise NoUpstream(_NO_UPSTREAM)
         await admitted(service.gate, caller, characters)

@@ -18,8 +18,8 @@ from guard.api.access import admitted, caller_of
 from guard.api.body import decoded, read
 from guard.api.openapi import describe_path, described
 from guard.api.presence import while_present
-from guard.api.schemas import ModerateRequest, ModerateResponse, PolicyName, Usage, contents_of, models_of
-from guard.content import Content
+from guard.api.schemas import ModerateRequest, ModerateResponse, PolicyName, Usage, contents_of, models_of, opening
+from guard.content import Content, Turn
 from guard.moderator import Moderation
 from guard.service import Service
 from guard.store import Finding
@@ -54,12 +54,26 @@ def router(service: Service) -> Router:
 
     async def answered(body: bytes, caller: Caller) -> bytes:
         asked = decoded(body, _DECODER)
-        policy = service.book[service.gate.policy(caller, asked.policy, service.settings.default_policy)]
+        named = service.gate.policy(caller, asked.policy, service.settings.default_policy)
+        # Whoever names a policy that there is not is told that first.
+        _ = service.book[named]
         contents = contents_of(asked, limits)
+        only = frozenset(asked.categories) if asked.categories is not None else None
+        first = contents[0]
+        policy = service.book.chosen(
+            named,
+            tenant=caller.tenant,
+            beginning=lambda: opening([*first.context, Turn(first.role, first.text)]),
+            # Whoever names categories gets a verdict on them, or the error of the policy that was asked for; and a
+            # record that is asked for is not refused for a canary's sake.
+            suits=lambda other: (
+                (only is None or only <= {category.name for category in other.active(first.rail)})
+                and (not asked.store or other.spec.store_texts)
+            ),
+        )
         kept = None
         if recorder is not None or asked.store is not None:
             kept = keeping(policy, asked.store, stored=recorder is not None)
-        only = frozenset(asked.categories) if asked.categories is not None else None
         if caller.limited:
             await admitted(service.gate, caller, sum([len(content.text) for content in contents]))
         done = await service.moderator.moderate(

@@ -41,6 +41,7 @@ def router(service: Service) -> Router:
             policies_loaded_at=service.book.status.loaded_at,
             policies_rejected=tuple([str(problem) for problem in service.book.status.problems]),
             models=models_of(service.moderator),
+            rollouts=dict(service.book.rollouts),
             keys_rejected=(service.gate.keys.status.problem or None) if service.gate.keys is not None else None,
             store_problem=(service.recorder.store.problem or None) if service.recorder is not None else None,
         )

@@ -1,5 +1,6 @@
 """What goes over the wire on the native routes, and how it becomes `Content`."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from guard.config import Limits
 from guard.content import Content, Rail, Turn
 from guard.errors import InvalidContent, LimitExceeded
 from guard.moderator import Moderator
+from guard.policy import Rollout
 from guard.verdict import Verdict
 
 __all__ = [
@@ -30,8 +32,10 @@ __all__ = [
     "check_length",
     "contents_of",
     "models_of",
+    "opening",
 ]
 
+_SYSTEM = ("system", "developer")
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
@@ -172,6 +176,7 @@ class Readiness(msgspec.Struct, frozen=True):
     `policies_rejected` lists the mistakes of a policy folder that is kept out; the policies before
     it stay in use. `keys_rejected` says what is wrong with a file of keys that is kept out; null where none is.
     `store_problem` says what keeps the store from taking records; null where nothing does.
+    `rollouts` says what is tried beside which policy.
     """
 
     status: str
@@ -181,6 +186,12 @@ class Readiness(msgspec.Struct, frozen=True):
     models: Models
     keys_rejected: str | None = None
     store_problem: str | None = None
+    rollouts: dict[str, Rollout] = {}
+
+
+def opening(turns: Iterable[Turn]) -> str:
+    """What a conversation begins with, as long as it grows: its first turn that is not the application's own."""
+    return next((turn.text for turn in turns if turn.role not in _SYSTEM), "")
 
 
 def contents_of(request: ModerateRequest, limits: Limits) -> list[Content]:

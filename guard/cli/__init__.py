@@ -63,7 +63,7 @@ def quiet_service(policies: Path | None, name: str | None) -> tuple["Service", "
 
     settings = settings_from(policies=policies)
     configure_logging(level="error", form="text")
-    service = build(settings)
+    service = build(settings, serving=False)
     return service, service.book[name or settings.default_policy]
 
 

@@ -9,7 +9,7 @@ import rich_click as click
 
 from guard.cli import policies_option
 from guard.content import Content, Rail
-from guard.errors import ConfigError, InvalidPolicy, ModelError
+from guard.errors import ConfigError, InvalidPolicy, ModelError, Problem
 from guard.judge import asking
 from guard.judge.pieces import prose_tokens
 from guard.judge.rendering import FORMATS, WRAPPINGS, Format, Prompt, Wrapping, prompts
@@ -59,24 +59,34 @@ def list_policies(policies: Path | None, as_json: bool) -> None:
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @policies_option
 def lint(folder: Path | None, policies: Path | None) -> None:
-    """Check the policies of FOLDER, their cases and gates: every mistake with file, line and path.
+    """Check the policies of FOLDER, their cases and gates, and rollout.yaml: every mistake with file, line and path.
 
     Exit codes: 0 all is well, 1 there are mistakes.
     """
     from guard.config import settings_from
+    from guard.policy import load_folder
     from guard.regress.suite import load_suites
     from guard.service import pattern_names
 
+    place, patterns = settings_from(policies=folder or policies).policies, pattern_names()
+    problems: set[Problem] = set()
     try:
-        found = load_suites([settings_from(policies=folder or policies).policies], pattern_names())
+        loaded, rollouts = load_folder(place, patterns)
     except InvalidPolicy as exc:
-        for problem in exc.problems:
+        problems.update(exc.problems)
+    try:
+        suites = load_suites([place], patterns)
+    except InvalidPolicy as exc:
+        problems.update(exc.problems)
+    if problems:
+        for problem in sorted(problems):
             click.echo(str(problem))
-        click.echo(f"{len(exc.problems)} problem{'s' * (len(exc.problems) != 1)}", err=True)
+        click.echo(f"{len(problems)} problem{'s' * (len(problems) != 1)}", err=True)
         sys.exit(1)
-    names = ", ".join(suite.policy.name for suite in found)
-    cases = sum(len(suite.cases) for suite in found)
-    click.echo(f"{len(found)} policies are valid: {names}; {cases} cases", err=True)
+    cases = sum(len(suite.cases) for suite in suites)
+    click.echo(f"{len(loaded)} policies are valid: {', '.join(loaded)}; {cases} cases", err=True)
+    if rollouts:
+        click.echo(f"rollout.yaml is valid, for: {', '.join(rollouts)}", err=True)
 
 
 @command.command("show")

@@ -8,14 +8,16 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from guard.verdict import ActionWord, Verdict
+from guard.verdict import Action, ActionWord, Verdict
 
 __all__ = [
     "AccessRefused",
     "CacheFailed",
     "CacheStateChanged",
+    "CategoryFlip",
     "CollectorChanged",
     "CollectorState",
+    "DropReason",
     "Event",
     "KeysChanged",
     "Listener",
@@ -27,6 +29,9 @@ __all__ = [
     "RecordsKept",
     "Refusal",
     "RequestDone",
+    "ShadowDone",
+    "ShadowDropped",
+    "ShadowOutcome",
     "SpansDone",
     "Stage",
     "StoreFailed",
@@ -188,6 +193,68 @@ class StoreStateChanged(msgspec.Struct, frozen=True, tag=True):
     problem: str = ""
 
 
+ShadowOutcome = Literal["same", "harder", "milder"]
+
+
+class CategoryFlip(msgspec.Struct, frozen=True):
+    """A category whose action is another one under the candidate; a score is null where a policy does not check it."""
+
+    category: str
+    before: ActionWord
+    after: ActionWord
+    score_before: float | None
+    score_after: float | None
+
+    @property
+    def direction(self) -> Literal["harder", "milder"]:
+        """Of the candidate's action."""
+        return "harder" if Action.of(self.after) > Action.of(self.before) else "milder"
+
+
+class ShadowDone(msgspec.Struct, frozen=True, tag=True):
+    """What a candidate policy would have done about one text, beside what the policy in use did.
+
+    It is a record too: `request_id` and `number` (the text's place in that call, from 0) say of which text, and the
+    text itself is nowhere in it. `judged` and `judge_tokens` is what it cost.
+    """
+
+    policy: str
+    fingerprint: str
+    candidate: str
+    candidate_fingerprint: str
+    request_id: str
+    number: int
+    rail: str
+    before: ActionWord
+    after: ActionWord
+    flips: tuple[CategoryFlip, ...] = ()
+    judged: int = 0
+    judge_tokens: int = 0
+
+    @property
+    def outcome(self) -> ShadowOutcome:
+        """The candidate's action as a whole, beside that of the policy in use."""
+        before, after = Action.of(self.before), Action.of(self.after)
+        return "same" if before == after else "harder" if after > before else "milder"
+
+
+DropReason = Literal["busy", "long", "degraded", "categories", "failed"]
+
+
+class ShadowDropped(msgspec.Struct, frozen=True, tag=True):
+    """A text that was not compared.
+
+    `busy`: too many wait; `long`: it would take too long to read anew; `degraded`: a stage failed on one side;
+    `categories`: the request names some that the candidate does not check; `failed`: a mistake in Guard, whose kind is
+    the `error`.
+    """
+
+    policy: str
+    candidate: str
+    reason: DropReason
+    error: str = ""
+
+
 Event = (
     ModerationDone
     | ModerationFailed
@@ -205,6 +272,8 @@ Event = (
     | RecordsKept
     | StoreFailed
     | StoreStateChanged
+    | ShadowDone
+    | ShadowDropped
 )
 
 

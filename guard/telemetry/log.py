@@ -23,6 +23,8 @@ from guard.telemetry.events import (
     ModerationFailed,
     PoliciesChanged,
     RequestDone,
+    ShadowDone,
+    ShadowDropped,
     StoreFailed,
     StoreStateChanged,
     UpstreamDone,
@@ -193,10 +195,8 @@ class LogListener:
                 self._log.info("access_refused", reason=event.reason)
             case KeysChanged():
                 self._keys(event)
-            case CacheFailed() | CacheStateChanged() | CollectorChanged():
-                self._cache(event)
-            case StoreFailed() | StoreStateChanged():
-                self._store(event)
+            case CacheFailed() | CacheStateChanged() | CollectorChanged() | StoreFailed() | StoreStateChanged():
+                self._elsewhere(event)
             case UpstreamDone(outcome="timeout" | "failed"):
                 self._log.error(
                     "upstream_failed",
@@ -204,6 +204,8 @@ class LogListener:
                     outcome=event.outcome,
                     milliseconds=round(event.seconds * 1e3, 3),
                 )
+            case ShadowDone() | ShadowDropped():
+                self._shadow(event)
 
     def _keys(self, event: KeysChanged) -> None:
         if event.problem:
@@ -211,7 +213,28 @@ class LogListener:
         else:
             self._log.info("keys_loaded", usable=event.usable)
 
-    def _cache(self, event: CacheFailed | CacheStateChanged | CollectorChanged) -> None:
+    def _shadow(self, event: ShadowDone | ShadowDropped) -> None:
+        if isinstance(event, ShadowDropped):
+            if event.reason == "failed":
+                self._log.error("shadow_failed", policy=event.policy, candidate=event.candidate, error=event.error)
+        elif event.flips or event.before != event.after:
+            self._log.info(
+                "shadow_flip",
+                policy=event.policy,
+                fingerprint=event.fingerprint,
+                candidate=event.candidate,
+                candidate_fingerprint=event.candidate_fingerprint,
+                rail=event.rail,
+                number=event.number,
+                before=event.before,
+                after=event.after,
+                categories=[msgspec.to_builtins(flip) for flip in event.flips],
+            )
+
+    def _elsewhere(
+        self, event: CacheFailed | CacheStateChanged | CollectorChanged | StoreFailed | StoreStateChanged
+    ) -> None:
+        """What happens to that which Guard keeps things in."""
         match event:
             case CacheFailed():
                 self._log.debug("cache_failed", operation=event.operation, error=event.error)
@@ -223,9 +246,6 @@ class LogListener:
                 self._log.warning("collector_failed", error=event.error)
             case CollectorChanged():
                 self._log.info("collector_answers")
-
-    def _store(self, event: StoreFailed | StoreStateChanged) -> None:
-        match event:
             case StoreFailed():
                 self._log.debug("store_failed", operation=event.operation, error=event.error)
             case StoreStateChanged(problem=""):

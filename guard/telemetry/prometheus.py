@@ -11,6 +11,7 @@ from guard.telemetry.events import (
     AccessRefused,
     CacheFailed,
     CacheStateChanged,
+    DropReason,
     Event,
     KeysChanged,
     ModerationDone,
@@ -20,6 +21,8 @@ from guard.telemetry.events import (
     RecordsKept,
     Refusal,
     RequestDone,
+    ShadowDone,
+    ShadowDropped,
     SpansDone,
     Stage,
     StoreFailed,
@@ -224,6 +227,21 @@ class PrometheusListener:
         self._store_failing = Gauge(
             "guard_store_failing", "1 while the store of records does not take any", registry=registry
         )
+        self._shadowed = Counter(
+            "guard_shadow_verdicts",
+            "Verdicts of a candidate, by how they compare with those that were given",
+            ["policy", "candidate", "outcome"],
+            registry=registry,
+        )
+        self._flips = Counter(
+            "guard_shadow_flips",
+            "Categories whose action is another one under a candidate",
+            ["policy", "candidate", "category", "direction"],
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "guard_shadow_dropped", "Texts that a candidate was not asked about", ["reason"], registry=registry
+        )
         self._children: dict[tuple[Any, ...], Any] = {}
         self._hits, self._misses = self._child(self._lookups, "hit"), self._child(self._lookups, "miss")
         for stage in get_args(Stage):
@@ -234,6 +252,8 @@ class PrometheusListener:
             self._child(self._refused, reason)
         for operation in get_args(StoreOperation):
             self._child(self._store_failures, operation)
+        for dropped in get_args(DropReason):
+            self._child(self._dropped, dropped)
         for accepted in ("true", "false"):
             self._child(self._loads, accepted)
         for outcome in ("sent", "failed", "dropped"):
@@ -267,11 +287,8 @@ class PrometheusListener:
                 self._policies_rejected.set(not event.accepted)
                 if event.accepted:
                     self._policies.set(len(event.policies))
-            case AccessRefused():
-                self._child(self._refused, event.reason).inc()
-            case KeysChanged():
-                self._keys.set(event.usable)
-                self._keys_rejected.set(bool(event.problem))
+            case AccessRefused() | KeysChanged():
+                self._access(event)
             case CacheFailed():
                 self._child(self._cache_failures, event.operation).inc()
             case CacheStateChanged():
@@ -282,6 +299,15 @@ class PrometheusListener:
                 self._child(self._spans, event.outcome).inc(event.spans)
             case RecordsKept() | StoreFailed() | StoreStateChanged():
                 self._stored(event)
+            case ShadowDone() | ShadowDropped():
+                self._shadow(event)
+
+    def _access(self, event: AccessRefused | KeysChanged) -> None:
+        if isinstance(event, AccessRefused):
+            self._child(self._refused, event.reason).inc()
+            return
+        self._keys.set(event.usable)
+        self._keys_rejected.set(bool(event.problem))
 
     def _stored(self, event: RecordsKept | StoreFailed | StoreStateChanged) -> None:
         match event:
@@ -302,6 +328,17 @@ class PrometheusListener:
                 self._child(self._rails, event.policy, event.rail, event.action).inc()
             case StreamBegun():
                 self._child(self._first, event.policy).observe(event.seconds)
+
+    def _shadow(self, event: ShadowDone | ShadowDropped) -> None:
+        if isinstance(event, ShadowDropped):
+            self._child(self._dropped, event.reason).inc()
+            return
+        self._child(self._shadowed, event.policy, event.candidate, event.outcome).inc()
+        for flip in event.flips:
+            self._child(self._flips, event.policy, event.candidate, flip.category, flip.direction).inc()
+        if event.judged:
+            self._judged.inc(event.judged)
+            self._judge_tokens.inc(event.judge_tokens)
 
     def _moderated(self, event: ModerationDone) -> None:
         self._child(self._moderation, event.policy).observe(event.seconds)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,6 +188,22 @@ def test_policies_are_listed_shown_and_checked(tmp_path):
     assert done.returncode == 1
     assert "policy.yaml:1: $.version" in done.stdout
     assert "policy.yaml:3: $.name: key `name` stands here twice (first in line 2)" in done.stdout
+
+
+def test_lint_checks_the_rollout_too(tmp_path):
+    """Also before there are keys; of a policy's own folder there is none."""
+    folder = tmp_path / "policies"
+    shutil.copytree(ROOT / "policies", folder, ignore=shutil.ignore_patterns("cases"))
+    rollout = folder / "rollout.yaml"
+    rollout.write_text("default:\n  canary: {policy: strict, percent: 5, by: key}\n")
+    done = guard("policy", "lint", folder)
+    assert done.returncode == 0
+    assert done.stderr.endswith("rollout.yaml is valid, for: default\n")
+    rollout.write_text("default:\n  shadow: [strickt]\n")
+    done = guard("policy", "lint", folder)
+    assert done.returncode == 1
+    assert done.stdout == f"{rollout}:2: $.default.shadow[0]: no policy `strickt` here; did you mean `strict`?\n"
+    assert guard("policy", "lint", folder / "strict").returncode == 0
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

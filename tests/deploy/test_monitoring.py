@@ -14,6 +14,7 @@ from guard.telemetry import (
     AccessRefused,
     CacheFailed,
     CacheStateChanged,
+    CategoryFlip,
     CollectorChanged,
     Connections,
     Event,
@@ -26,6 +27,8 @@ from guard.telemetry import (
     RailDone,
     RecordsKept,
     RequestDone,
+    ShadowDone,
+    ShadowDropped,
     SpansDone,
     StoreFailed,
     StoreStateChanged,
@@ -51,6 +54,7 @@ def a_moderation(**changes: object) -> ModerationDone:
     return ModerationDone(**(fields | changes))  # type: ignore[arg-type]
 
 
+A_FLIP = CategoryFlip("hate", "flag", "block", 0.6, 0.7)
 EVENTS: tuple[Event, ...] = (
     a_moderation(),
     a_moderation(partial=True),
@@ -69,6 +73,8 @@ EVENTS: tuple[Event, ...] = (
     RecordsKept("p", 1),
     StoreFailed("add", "database or disk is full"),
     StoreStateChanged("database or disk is full"),
+    ShadowDone("p", "f", "q", "g", "r", 0, "input", "flag", "block", (A_FLIP,)),
+    ShadowDropped("p", "q", "busy"),
 )
 
 ROOT = Path(__file__).parents[2]

@@ -110,6 +110,9 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
     for name, deadline in (("canary", 10_000), ("hurried", 1)):
         (policies / name).mkdir()
         (policies / name / "policy.yaml").write_text(POLICY.format(name=name, deadline=deadline), encoding="utf-8")
+    # What is decided is decided once more, from the same scores and from others.
+    rollout = "canary: {shadow: [strict, hurried]}\n"
+    (policies / "rollout.yaml").write_text(rollout, encoding="utf-8")
     for made in (cwd, temporary, store):
         made.mkdir()
     now = datetime.now(UTC)
