@@ -359,8 +359,9 @@ def _doubtful(assessment: Assessment, policy: Policy, content: Content, only: fr
     """The categories that a judge should settle: in the doubtful band, or scored by examples or by nobody. In a
     language that the screen was not made for every score is doubtful, where the category has a band at all."""
     names = []
+    scores = policy.seen(assessment.scores)
     for category in policy.active(content.rail, only):
-        score = assessment.scores.get(category.name)
+        score = scores.get(category.name)
         foreign = not assessment.language_supported and category.doubt is not None
         if score is None or score.source == "examples" or foreign or category.doubtful(score.value):
             names.append(category.name)

@@ -30,6 +30,7 @@ from guard.judge import Judge
 from guard.judge.rendering import WRAPPINGS
 from guard.moderator import Moderator
 from guard.policy import BookStatus, PatternNames, Policy, PolicyBook
+from guard.policy.calibration import Model, misfits
 from guard.redis_client import connecting
 from guard.screen.encoder import Encoder
 from guard.screen.patterns import CATALOGUE, check_regex
@@ -52,7 +53,7 @@ from guard.telemetry import (
 from guard.telemetry.sampling import Sampling
 from guard.turns import CROWD, Turns
 
-__all__ = ["Service", "build", "offline", "pattern_names", "tracing"]
+__all__ = ["Service", "build", "judge_model", "offline", "pattern_names", "shipped_model", "tracing"]
 
 _RATE_SECONDS = 0.05
 """How long a request may wait for the rates that replicas share."""
@@ -91,11 +92,13 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
     listener = Listeners(told)
     threads = _threads(settings)
     screen = _screen(settings)
+    judging = _Judging()
 
     def prepare(policies: Mapping[str, Policy]) -> None:
         if settings.default_policy not in policies:
             missing = f"the default policy `{settings.default_policy}` (GUARD_DEFAULT_POLICY) is not among them"
             raise InvalidPolicy([Problem(str(settings.policies), 0, "$", missing)])
+        _check_models(policies.values(), screen, judging.judge)
         for policy in policies.values():
             screen.prepare(policy)
 
@@ -116,6 +119,7 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
     )
     tell(book.status)
     judging = _judge(settings, lambda: [policy.spec.chat.system_prompt for policy in book])
+    _check_models(book, screen, judging.judge)
     most = settings.limits.max_waiting_texts
     # One piece more than there are threads: a thread that is done finds the next one waiting.
     turns = Turns(slots=threads + 1, most=most)
@@ -197,9 +201,12 @@ def offline(settings: Settings, policies: Iterable[Policy], *, judge: bool) -> M
         NoJudge: a judge is asked for and none is configured.
     """
     screen = _screen(settings)
+    policies = tuple(policies)
+    _check_models(policies, screen, None)
     for policy in policies:
         screen.prepare(policy)
     judging = _judge(settings, list) if judge else _Judging()
+    _check_models(policies, screen, judging.judge)
     if judge and judging.judge is None:
         raise NoJudge(
             "no judge is configured: set GUARD_JUDGE, or GUARD_JUDGE_URL and GUARD_JUDGE_MODEL (docs/judge.md)"
@@ -212,6 +219,30 @@ def offline(settings: Settings, policies: Iterable[Policy], *, judge: bool) -> M
         listener=Listeners(),
         turns=Turns(slots=_threads(settings) + 1, most=settings.limits.max_waiting_texts),
     )
+
+
+def shipped_model() -> Model:
+    """The screen's model as calibrations know it, without loading it.
+
+    Raises:
+        ModelError: its files are missing or damaged.
+    """
+    name, fingerprint = Encoder.shipped_identity()
+    return Model(name=name, fingerprint=fingerprint)
+
+
+def judge_model(judge: Judge) -> Model:
+    """A judge as calibrations know it."""
+    return Model(name=judge.name, fingerprint=judge.fingerprint)
+
+
+def _check_models(policies: Iterable[Policy], screen: StandardScreen, judge: Judge | None) -> None:
+    """Raises InvalidPolicy where a policy's calibration was fitted on other models: thresholds would mean another
+    thing, and nobody would see it."""
+    asked = judge_model(judge) if judge is not None else None
+    found = [misfits(policy.calibration, screen=screen.model, judge=asked) for policy in policies]
+    if any(found):
+        raise InvalidPolicy(sorted({problem for problems in found for problem in problems}))
 
 
 def _threads(settings: Settings) -> int:

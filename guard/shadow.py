@@ -63,6 +63,7 @@ class LeisurelyScreen:
     def __init__(self, screen: Screen, spare: Callable[[], bool], *, at_once: int = 1) -> None:
         self.name = screen.name
         self.fingerprint = screen.fingerprint
+        self.model = screen.model
         self._screen = screen
         self._leisure = _Leisure(spare, at_once)
 

@@ -16,6 +16,7 @@ import msgspec
 from guard.errors import JudgeFailed
 from guard.judge import Answers, Inquiry
 from guard.policy import Policy, PolicySpec
+from guard.policy.calibration import Model
 from guard.question import Answer
 from guard.screen import Material
 from guard.telemetry import Event
@@ -92,6 +93,7 @@ class FixedScreen:
     def __init__(self, scores: Mapping[str, float] | Callable[[str], Mapping[str, float]]) -> None:
         self.name = "fixed"
         self.fingerprint = "fixed-1"
+        self.model = Model(name="fixed", fingerprint="fixed-1")
         self.texts: list[str] = []
         self._scores = scores
 

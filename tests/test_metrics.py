@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score, roc_curve
+from scipy.stats import beta
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 from guard import metrics
 
@@ -97,3 +105,20 @@ def test_wilson_gives_the_published_values(hits: int, rows: int, low: float, hig
     """Also at the ends, where the simple interval has no width."""
     found = metrics.wilson(hits, rows)
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+@given(rows_)
+def test_brier_scores_are_those_of_scikit_learn(rows: list[tuple[int, float, int]]) -> None:
+    """Weights included; without a row there is none."""
+    truth, scores, weights = as_arrays(rows)
+    assert metrics.brier(truth, scores, weights) == pytest.approx(
+        brier_score_loss(truth, scores, sample_weight=weights)
+    )
+    assert math.isnan(metrics.brier(truth[:0], scores[:0]))
+
+
+@pytest.mark.parametrize(("hits", "rows"), [(0, 1), (0, 300), (1, 10), (9, 1_000), (500, 100_000), (10, 11)])
+def test_the_upper_bound_of_a_share_is_exact(hits: int, rows: int) -> None:
+    """Clopper and Pearson's, which is a quantile of a beta distribution."""
+    assert metrics.binomial_upper(hits, rows) == pytest.approx(beta.ppf(0.95, hits + 1, rows - hits), rel=1e-9)
+    assert metrics.binomial_upper(rows, rows) == metrics.binomial_upper(0, 0) == 1.0

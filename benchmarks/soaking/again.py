@@ -95,6 +95,7 @@ class _LateScreen:
     name = fingerprint = "late"
 
     def __init__(self, screen: StandardScreen) -> None:
+        self.model = screen.model
         self._screen = screen
 
     def prepare(self, policy: Policy) -> None:

@@ -12,6 +12,7 @@ from guard.api.openapi import described
 from guard.api.schemas import PolicyPage, PolicySummary, PolicyValidation, ValidationProblem
 from guard.errors import InvalidPolicy, LimitExceeded
 from guard.policy import Policy, PolicySpec
+from guard.policy.calibration import CategoryFits
 from guard.service import Service
 
 __all__ = ["router"]
@@ -24,11 +25,12 @@ class PolicyText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PolicyView(msgspec.Struct, frozen=True):
-    """A policy in full, as it is after `extends`."""
+    """A policy in full, as it is after `extends`; `calibration` has the curves of its categories, if any."""
 
     name: str
     fingerprint: str
     policy: PolicySpec
+    calibration: dict[str, CategoryFits] | None = None
 
 
 MAX_POLICY = 131_072
@@ -66,7 +68,8 @@ def router(service: Service) -> Router:
         """One policy, with everything that it inherits."""
         caller = caller_of(request.scope, service.gate)
         policy = service.book[service.gate.policy(caller, request.path_params["name"], "")]
-        return answer(PolicyView(policy.name, policy.fingerprint, policy.spec))
+        fits = policy.calibration.categories if policy.calibration is not None else None
+        return answer(PolicyView(policy.name, policy.fingerprint, policy.spec, fits))
 
     @post(
         "/policies/validate",

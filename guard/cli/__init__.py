@@ -1,4 +1,4 @@
-"""The command line: `guard serve | check | scan | test | perturb | evaluate | policy | keys | records | completion`.
+"""The command line: `guard serve | check | scan | test | perturb | evaluate | calibrate | …`.
 
 Commands import what they need when they run: `guard --help` loads no model.
 """
@@ -23,7 +23,19 @@ __all__ = ["main", "policies_option", "quiet_service"]
 class _Lazy(RichGroup):
     """A group whose commands live in modules that are imported when a command is asked for."""
 
-    modules = ("check", "completion", "evaluate", "keys", "perturb", "policy", "records", "scan", "serve", "test")
+    modules = (
+        "calibrate",
+        "check",
+        "completion",
+        "evaluate",
+        "keys",
+        "perturb",
+        "policy",
+        "records",
+        "scan",
+        "serve",
+        "test",
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.modules)

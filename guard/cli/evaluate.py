@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from guard.regress.evaluate import Evaluation
     from guard.verdict import Verdict
 
-__all__ = ["command"]
+__all__ = ["command", "data_files", "label_pair"]
 
 
 @click.command("evaluate")
@@ -71,7 +71,7 @@ def command(
     from guard.regress.reports.evaluation import cascade_markdown, markdown
 
     service, policy = quiet_service(policies, name)
-    names = label_names(policy, dict(map(_pair, labels)), taxonomy)
+    names = label_names(policy, dict(map(label_pair, labels)), taxonomy)
     chosen = None if over is None else tuple(part.strip() for part in over.split(",") if part.strip())
     _check(chosen, policy)
     for path in filter(None, (as_json, output)):
@@ -90,7 +90,7 @@ def command(
     cascades: list[CascadeReport] = []
     texts: list[str] = []
     failed: list[DatasetError] = []
-    for path in _files(datasets):
+    for path in data_files(datasets):
         taken = ways(service.moderator, policy) if cascade else (Way(CASCADE, service.moderator, policy, Tally()),)
         try:
             found = {way.name: (measured(path, way), way.tally) for way in taken}
@@ -137,14 +137,15 @@ async def _add(
         advance()
 
 
-def _pair(given: str) -> tuple[str, str]:
+def label_pair(given: str) -> tuple[str, str]:
+    """A label of the data and the category that it stands for, as `--label` takes them."""
     label, separator, category = given.rpartition("=")
     if not separator or not label:
         raise click.UsageError(f"--label {given}: expected NAME=CATEGORY, such as --label toxic=harassment")
     return label, category
 
 
-def _files(datasets: Sequence[Path]) -> list[Path]:
+def data_files(datasets: Sequence[Path]) -> list[Path]:
     """The files given, folders replaced by the data sets in them.
 
     Raises:

@@ -1,6 +1,7 @@
 """`guard policy`: look at policies and check them."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ def lint(folder: Path | None, policies: Path | None) -> None:
     problems: set[Problem] = set()
     try:
         loaded, rollouts = load_folder(place, patterns)
+        _check_calibrations(loaded)
     except InvalidPolicy as exc:
         problems.update(exc.problems)
     try:
@@ -176,6 +178,18 @@ def _show_tokens(tokens: "ModelTokens", prompt: Prompt) -> None:
             click.echo(f"label {label!r}: {tokens.labels(prompt.ask[-32:], (label,))[0]}")
         except ModelError:
             click.echo(f"label {label!r}: not one token after this template")
+
+
+def _check_calibrations(loaded: Mapping[str, Policy]) -> None:
+    """Raises InvalidPolicy where one was fitted on another screen than this one; the service would refuse it."""
+    from guard.policy.calibration import misfits
+    from guard.service import shipped_model
+
+    if any(policy.calibration is not None for policy in loaded.values()):
+        here = shipped_model()
+        found = {one for policy in loaded.values() for one in misfits(policy.calibration, screen=here, judge=None)}
+        if found:
+            raise InvalidPolicy(sorted(found))
 
 
 def _load(folder: Path | None) -> dict[str, Policy]:

@@ -1,6 +1,7 @@
 """Policies: the language, the loader, the book of loaded policies, and the decision.
 
     policy.yaml --document--> tree --validate, extends--> PolicySpec --compiled--> Policy
+    calibration.yaml, where there is one, goes into the Policy too
     PolicyBook holds the loaded ones, knows what is tried beside them (rollout), and watches their folder
     decide(policy, assessment) -> Verdict
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from guard.errors import InvalidPolicy, PolicyNotFound, Problem
+from guard.policy.calibration import CALIBRATION_FILE
 from guard.policy.compiled import Policy
 from guard.policy.loader import load_text, policy_files
 from guard.policy.rollout import ROLLOUT_FILE, Rollout, drawn, load_folder
@@ -180,7 +181,8 @@ def _named(name: str, policies: Mapping[str, Policy]) -> Policy:
 def _stamp(folder: Path) -> Stamp:
     """What tells one state of the folder from another: each file's name, inode, time and size."""
     stamps = []
-    for file in [*policy_files(folder), folder / ROLLOUT_FILE] if folder.is_dir() else []:
+    policies = policy_files(folder) if folder.is_dir() else []
+    for file in [*policies, *[policy.with_name(CALIBRATION_FILE) for policy in policies], folder / ROLLOUT_FILE]:
         try:
             stat = file.stat()
         except OSError:

@@ -1,14 +1,16 @@
 """A policy ready for use: its specification, its two fingerprints and what `decide` looks up often."""
 
 import functools
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import msgspec
 
 from guard.content import Rail
 from guard.errors import InvalidContent
+from guard.policy.calibration import Calibration
 from guard.policy.schema import Category, PolicySpec
-from guard.verdict import Action
+from guard.verdict import Action, Score
 
 __all__ = ["ActiveCategory", "Policy"]
 
@@ -30,7 +32,7 @@ class ActiveCategory(msgspec.Struct, frozen=True):
     doubt: tuple[float, float] | None
 
     def doubtful(self, score: float) -> bool:
-        """Whether a screen's score lies in the band that a judge should settle."""
+        """Whether a screen's score, as `Policy.seen` gives it, lies in the band that a judge should settle."""
         return self.doubt is not None and self.doubt[0] <= score <= self.doubt[1]
 
 
@@ -41,16 +43,23 @@ class Policy:
     covers only what scores depend on (what a judge reads: description, categories in their order,
     definitions, examples; doubtful bands, rules without their actions, and whether faint scores matter): it
     is part of the cache key, so that editing a threshold or an action takes effect at once and keeps the
-    cache. `silent_below` is the score below which nothing happens in any category: no action, no doubt.
+    cache. Of a `calibration` the first covers every curve, the second those that a doubtful band is seen through.
+    `silent_below` is the screen's own score below which nothing happens in any category: no action, no doubt.
     """
 
-    def __init__(self, spec: PolicySpec) -> None:
+    def __init__(self, spec: PolicySpec, calibration: Calibration | None = None) -> None:
         self.spec = spec
         self.name = spec.name
-        self.fingerprint = _fingerprint(spec)
-        self.assessment_fingerprint = _fingerprint(_what_scores_depend_on(spec))
+        self.calibration = calibration
+        self.fingerprint = _fingerprint(spec if calibration is None else (spec, calibration.shapes))
+        self.assessment_fingerprint = _fingerprint(_what_scores_depend_on(spec, calibration))
         self._active = {rail: tuple(_active(spec, rail)) for rail in Rail}
-        self.silent_below = _silent_below(spec)
+        self.silent_below = _silent_below(spec, calibration)
+
+    def seen(self, scores: Mapping[str, Score]) -> Mapping[str, Score]:
+        """The scores that thresholds and doubtful bands are compared with, and verdicts show: calibrated, where the
+        policy has a calibration for them."""
+        return scores if self.calibration is None else self.calibration.seen(scores)
 
     def active(self, rail: Rail, only: frozenset[str] | None = None) -> tuple[ActiveCategory, ...]:
         """The categories that decide on `rail`, in the policy's order; `only` keeps those named.
@@ -100,9 +109,9 @@ def _active(spec: PolicySpec, rail: Rail) -> list[ActiveCategory]:
     return found
 
 
-def _silent_below(spec: PolicySpec) -> float:
+def _silent_below(spec: PolicySpec, calibration: Calibration | None) -> float:
     starts = [
-        start
+        start if calibration is None else calibration.starts(category.name, start)
         for rail in Rail
         for category in _active(spec, rail)
         for start in (category.lowest, *(category.doubt or ())[:1])
@@ -110,9 +119,15 @@ def _silent_below(spec: PolicySpec) -> float:
     return min(starts, default=1.0)
 
 
-def _what_scores_depend_on(spec: PolicySpec) -> object:
-    return {
-        "faint scores matter": _silent_below(spec) < FAINT,
+def _what_scores_depend_on(spec: PolicySpec, calibration: Calibration | None) -> object:
+    # Which texts a judge is asked about. Scores by examples always are, so the encoder's curves are all.
+    bands = {
+        name: fits.encoder.shape
+        for name, fits in (calibration.categories.items() if calibration is not None else ())
+        if fits.encoder is not None and spec.categories[name].enabled and spec.categories[name].doubt is not None
+    }
+    return ({"bands are seen through": bands} if bands else {}) | {
+        "faint scores matter": _silent_below(spec, calibration) < FAINT,
         "description": spec.description,
         "mode": spec.mode,
         "long_text": spec.long_text,

@@ -6,6 +6,7 @@ from operator import itemgetter
 import msgspec
 
 from guard.content import Rail
+from guard.policy.calibration import Calibration
 from guard.policy.compiled import ActiveCategory, Policy
 from guard.policy.redaction import Redactor, disjoint
 from guard.text import Normalised
@@ -58,6 +59,8 @@ def decide(
     Raises:
         InvalidContent: `only` names a category that the policy does not have.
     """
+    if policy.calibration is not None:
+        assessment = _seen(policy.calibration, assessment)
     active = policy.active(rail, only)
     hits = _hits_by_category(policy, assessment.hits, rail) if assessment.hits else {}
     categories = {
@@ -85,6 +88,11 @@ def decide(
         reasons=_reasons(policy, assessment, active, categories, judge),
         cuts=tuple(cut or ()) if cuts else msgspec.UNSET,
     )
+
+
+def _seen(calibration: Calibration, assessment: Assessment) -> Assessment:
+    """The assessment with calibrated scores."""
+    return msgspec.structs.replace(assessment, scores=calibration.seen(assessment.scores))
 
 
 def _hits_by_category(policy: Policy, hits: Iterable[Hit], rail: Rail) -> dict[str, list[tuple[Action, Hit]]]:
@@ -170,6 +178,8 @@ def _reasons(
 
 def explain(policy: Policy, assessment: Assessment, normalised: Normalised, *, rail: Rail = Rail.INPUT) -> Explanation:
     """What the verdict on this assessment rests on, spans in the original's coordinates."""
+    if policy.calibration is not None:
+        assessment = _seen(policy.calibration, assessment)
     rules = [
         RuleMatch(hit.kind, hit.name, category, action.word, *normalised.to_original(hit.start, hit.end))
         for category, found in _hits_by_category(policy, assessment.hits, rail).items()

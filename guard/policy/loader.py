@@ -2,7 +2,7 @@
 
 A policy is a folder with a `policy.yaml`, named as the policy is. `extends` is resolved here:
 the child's mappings are merged onto its parent's, key by key, and a mistake is reported where it
-was written.
+was written. A `calibration.yaml` beside it belongs to the policy.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from guard.errors import InvalidPolicy, Problem
+from guard.policy.calibration import extended, problems_in, read_calibration
 from guard.policy.compiled import Policy
 from guard.policy.document import Node, merge, parse, parse_text, plain
 from guard.policy.schema import PolicySpec
@@ -28,11 +29,11 @@ def policy_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*/{POLICY_FILE}"))
 
 
-def load_policies(folder: Path, patterns: PatternNames) -> dict[str, Policy]:
+def load_policies(folder: Path, patterns: PatternNames, *, calibrated: bool = True) -> dict[str, Policy]:
     """All policies of a folder, by name.
 
     Where `folder` is itself one policy's folder, its siblings are read too (it may extend one of
-    them) and it alone is returned.
+    them) and it alone is returned. With `calibrated` false no calibration is looked at.
 
     Raises:
         InvalidPolicy: with every mistake of every policy, in file order.
@@ -45,6 +46,7 @@ def load_policies(folder: Path, patterns: PatternNames) -> dict[str, Policy]:
     if not files:
         raise InvalidPolicy([Problem(str(folder), 0, "$", f"holds no policy: expected */{POLICY_FILE}")])
     documents: dict[str, Node | None] = {}
+    calibrations: dict[str, Node] = {}
     problems: list[Problem] = []
     for file in files:
         tree, found = parse(file, str(file))
@@ -52,8 +54,15 @@ def load_policies(folder: Path, patterns: PatternNames) -> dict[str, Policy]:
             found += _name_problems(tree, file)
         documents[file.parent.name] = tree
         problems += found
-    policies, found = _compile_all(documents, patterns)
+        fitted, found = read_calibration(file.parent) if calibrated else (None, [])
+        problems += found
+        if fitted is not None:
+            calibrations[file.parent.name] = fitted
+    specs, found = _read_all(documents, patterns)
     problems += found
+    wrong = {name: problems_in(tree, specs.get(name)) for name, tree in calibrations.items()}
+    problems += [problem for found in wrong.values() for problem in found]
+    policies = _compile_all(specs, {name: tree for name, tree in calibrations.items() if not wrong[name]})
     if single:
         own = folder.resolve().name
         kept = _lineage(own, documents)
@@ -71,6 +80,7 @@ def load_text(text: str, known: Mapping[str, Policy], patterns: PatternNames) ->
         InvalidPolicy: with every mistake; the file is called `policy.yaml`.
     """
     tree, problems = parse_text(text, POLICY_FILE)
+    base: Policy | None = None
     if tree is None:
         raise InvalidPolicy(problems)
     if tree.get("name") is None:
@@ -78,14 +88,16 @@ def load_text(text: str, known: Mapping[str, Policy], patterns: PatternNames) ->
     parent = tree.get("extends")
     if parent is not None and isinstance(parent.value, str):
         if parent.value in known:
-            tree = merge(_tree_of(known[parent.value]), tree)
+            base = known[parent.value]
+            tree = merge(_tree_of(base), tree)
         else:
             problems.append(parent.problem("$.extends", _no_parent(parent.value, known)))
             raise InvalidPolicy(_in_order(problems))
     problems += problems_of(tree, patterns)
     if problems:
         raise InvalidPolicy(_in_order(problems))
-    return Policy(msgspec.convert(plain(tree), PolicySpec))
+    spec = msgspec.convert(plain(tree), PolicySpec)
+    return Policy(spec, extended(base.calibration, base.spec, spec, None) if base is not None else None)
 
 
 def _name_problems(tree: Node, file: Path) -> list[Problem]:
@@ -99,10 +111,10 @@ def _name_problems(tree: Node, file: Path) -> list[Problem]:
     return []
 
 
-def _compile_all(
+def _read_all(
     documents: Mapping[str, Node | None], patterns: PatternNames
-) -> tuple[dict[str, Policy], list[Problem]]:
-    policies: dict[str, Policy] = {}
+) -> tuple[dict[str, PolicySpec], list[Problem]]:
+    specs: dict[str, PolicySpec] = {}
     problems: list[Problem] = []
     for name in documents:
         tree, found = _resolve(name, documents, ())
@@ -110,8 +122,23 @@ def _compile_all(
             found += problems_of(tree, patterns)
         problems += found
         if tree is not None and not found:
-            policies[name] = Policy(msgspec.convert(plain(tree), PolicySpec))
-    return policies, problems
+            specs[name] = msgspec.convert(plain(tree), PolicySpec)
+    return specs, problems
+
+
+def _compile_all(specs: Mapping[str, PolicySpec], calibrations: Mapping[str, Node]) -> dict[str, Policy]:
+    """The policies in the order of `specs`; a parent's calibration is there before its child's."""
+    policies: dict[str, Policy] = {}
+
+    def compiled(name: str) -> Policy:
+        if name not in policies:
+            spec = specs[name]
+            base = compiled(spec.extends) if spec.extends is not None and spec.extends in specs else None
+            above, parent = (base.calibration, base.spec) if base is not None else (None, None)
+            policies[name] = Policy(spec, extended(above, parent, spec, calibrations.get(name)))
+        return policies[name]
+
+    return {name: compiled(name) for name in specs}
 
 
 def _resolve(

@@ -10,5 +10,8 @@ attacks    texts written otherwise, for people the same
 perturb    which verdicts bear them: what `guard perturb` runs
 evaluate   figures of a labelled data set: per category, binary, per language
 cascade    what the cascade saves and loses against the screen alone and the judge alone
+fits       curves from scores to probabilities, measured on rows that they have not seen
+thresholds for a false-positive rate, with what the number of negatives shows
+calibrate  scores with labels in, a policy's `calibration.yaml` out
 reports    what was found, for people and machines
 """

@@ -116,4 +116,4 @@ def _asking_always(policy: Policy) -> Policy:
     categories = {
         name: msgspec.structs.replace(category, doubt=(0.0, 1.0)) for name, category in policy.spec.categories.items()
     }
-    return Policy(msgspec.structs.replace(policy.spec, categories=categories))
+    return Policy(msgspec.structs.replace(policy.spec, categories=categories), policy.calibration)

@@ -19,7 +19,7 @@ from guard.metrics import Interval
 from guard.policy import Policy
 from guard.verdict import Verdict
 
-__all__ = ["Evaluation", "Figures", "Report", "deciding", "label_names"]
+__all__ = ["Evaluation", "Figures", "Report", "deciding", "label_names", "labels_of"]
 
 LEFT_OUT = frozenset({"unqualified_advice", "privacy"})
 """Groups whose categories are no harm by themselves: they take no part in the binary decision."""
@@ -103,6 +103,23 @@ def label_names(policy: Policy, given: Mapping[str, str], taxonomy: str | None =
     return {**found, **given}
 
 
+def labels_of(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int]:
+    """The categories that a row's labels speak of, with 0 or 1; of several labels for one, any 1 makes it 1."""
+    labels = row.get("labels")
+    if isinstance(labels, str):
+        # A CSV or Parquet file holds them as JSON.
+        try:
+            labels = msgspec.json.decode(labels)
+        except msgspec.DecodeError:
+            return {}
+    known: dict[str, int] = {}
+    for label, value in labels.items() if isinstance(labels, dict) else ():
+        name, number = names.get(label), _number(value)
+        if name is not None and number is not None:
+            known[name] = max(known.get(name, 0), int(number >= 0.5))
+    return known
+
+
 class _Answers:
     """Truth, score and decision of the rows that answer one question."""
 
@@ -179,7 +196,7 @@ class Evaluation:
             for category in self._policy.active(rail)
             if category.name in verdict.categories
         )
-        known = self._known(row.get("labels"))
+        known = labels_of(row, self._names)
         truth = self._truth(row.get("flagged"), known)
         for name, value in known.items():
             found = verdict.categories.get(name)
@@ -228,21 +245,6 @@ class Evaluation:
             if len(self._languages) > 1
             else {},
         )
-
-    def _known(self, labels: object) -> dict[str, int]:
-        """The categories that a row's labels speak of; of several labels for one, any 1 makes it 1."""
-        if isinstance(labels, str):
-            # A CSV or Parquet file holds them as JSON.
-            try:
-                labels = msgspec.json.decode(labels)
-            except msgspec.DecodeError:
-                return {}
-        known: dict[str, int] = {}
-        for label, value in labels.items() if isinstance(labels, dict) else ():
-            name, number = self._names.get(label), _number(value)
-            if name is not None and number is not None:
-                known[name] = max(known.get(name, 0), int(number >= 0.5))
-        return known
 
     def _truth(self, flagged: object, known: Mapping[str, int]) -> int | None:
         """Whether a row is harmful: as it says, or as its labels imply."""

@@ -13,6 +13,7 @@ import msgspec
 
 from guard.content import Content
 from guard.policy import Policy
+from guard.policy.calibration import Model
 from guard.text import Normalised
 from guard.verdict import Assessment
 
@@ -40,6 +41,11 @@ class Screen(Protocol):
     @property
     def fingerprint(self) -> str:
         """Changes whenever scores may change; part of the cache key."""
+
+    @property
+    def model(self) -> Model:
+        """The model that gives the scores: it changes with the model alone, not with Guard's version or what stands
+        before the model. A calibration is of one model."""
 
     def prepare(self, policy: Policy) -> None:
         """Compiles what the policy's rules need, ahead of its first text."""

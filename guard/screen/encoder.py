@@ -104,12 +104,9 @@ class Encoder:
 
     def __init__(self, folder: Path) -> None:
         self._manifest = _manifest(folder)
-        self.name = self._manifest.name
+        self.name, self.fingerprint = _identity(self._manifest)
         self.heads = self._manifest.heads
         self.languages = self._manifest.languages
-        # The manifest holds the digests of all files, the calibration and the static tier's bound.
-        manifest = msgspec.json.encode(self._manifest, order="deterministic")
-        self.fingerprint = hashlib.blake2b(manifest, digest_size=8).hexdigest()
         self._scaling = {role: _scaling(self.heads, found) for role, found in self._manifest.calibration.items()}
         self._tokenizer = _tokenizer(folder / "tokenizer.json")
         self._unknown = int(self._tokenizer.token_to_id("[UNK]") or 0)
@@ -121,6 +118,15 @@ class Encoder:
     def shipped(cls) -> "Encoder":
         """The encoder that comes with the package."""
         return cls(SHIPPED)
+
+    @staticmethod
+    def shipped_identity() -> tuple[str, str]:
+        """Its name and fingerprint, without loading it.
+
+        Raises:
+            ModelError: files are missing, damaged, or of another format.
+        """
+        return _identity(_manifest(SHIPPED))
 
     def read(self, text: str, *, role: str = "", context: str = "", deadline: float | None = None) -> Reading:
         """Scores `text`, long ones in overlapping windows pooled by their maximum.
@@ -284,6 +290,12 @@ def _manifest(folder: Path) -> _Manifest:
         if found != expected:
             raise ModelError(f"{folder / name} is damaged or of another version; reinstall the package")
     return manifest
+
+
+def _identity(manifest: _Manifest) -> tuple[str, str]:
+    """Name, fingerprint: the manifest holds the digests of all files, the calibration and the static tier's bound."""
+    said = msgspec.json.encode(manifest, order="deterministic")
+    return manifest.name, hashlib.blake2b(said, digest_size=8).hexdigest()
 
 
 def _static(folder: Path, manifest: _Manifest) -> StaticTier | None:

@@ -13,6 +13,7 @@ import msgspec
 from guard import __version__
 from guard.errors import Overloaded, ScreenFailed
 from guard.policy import Policy
+from guard.policy.calibration import Model
 from guard.policy.schema import TermList
 from guard.screen import Material
 from guard.screen.encoder import Encoder, Reading
@@ -89,6 +90,7 @@ class StandardScreen:
         # Weak, so that what was compiled for a policy goes when the last request under it has gone.
         self._rules: WeakKeyDictionary[Policy, _Rules] = WeakKeyDictionary()
         self.name = encoder.name
+        self.model = Model(name=encoder.name, fingerprint=encoder.fingerprint)
         self._static = encoder.static if static else None
         self.fingerprint = _fingerprint(encoder, static=self._static is not None)
 

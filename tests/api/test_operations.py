@@ -18,6 +18,7 @@ def test_the_policies_are_listed_with_their_fingerprints(server):
     shown = server.client.get("/policies/strict").json()
     assert shown["policy"]["extends"] == "default"
     assert shown["fingerprint"] == page["policies"][2]["fingerprint"]
+    assert shown["calibration"] is None
     assert server.client.get("/policies/nope").status_code == 404
 
 
