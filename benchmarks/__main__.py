@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import chat, engine, fairness, leaks, peers, screen, service, shadow, soak
+from benchmarks import chat, engine, fairness, leaks, peers, production, screen, service, shadow, soak
 
 
 def benchmarks(*, quick: bool, with_peers: bool) -> dict[str, Callable[[], None]]:
@@ -23,6 +23,9 @@ def benchmarks(*, quick: bool, with_peers: bool) -> dict[str, Callable[[], None]
         "tracing": service.tracing,
         "scan": screen.scan,
         "memory": service.memory,
+        "production": production.production,
+        "workers": production.workers,
+        "steady": production.steady,
         "fairness": fairness.fairness,
         "shadow": shadow.shadow,
         "engine": engine.engine,

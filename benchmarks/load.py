@@ -35,6 +35,20 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), loop="uvloop", http="h
 """
 
 
+_SCRIPT = """
+wrk.method = "POST"
+wrk.headers = {%(headers)s}
+local bodies = {%(bodies)s}
+local number = 0
+request = function()
+  number = number + 1
+  local body = bodies[(number - 1) %% #bodies + 1]
+  if body:find("#", 1, true) then body = body:gsub("#", string.format("%%.0f", %(first)d + number)) end
+  return wrk.format(nil, nil, nil, body)
+end
+"""
+
+
 class Running(NamedTuple):
     """A server that answers."""
 
@@ -106,15 +120,24 @@ def cpu_seconds(server: Running) -> float:
     return sum(one.user + one.system for one in times)
 
 
-def load(server: Running, body: dict[str, Any], *, seconds: int, connections: int = 32) -> Load:
-    """Sends `body` to /moderate over keep-alive connections for `seconds`."""
+def load(
+    server: Running,
+    *bodies: dict[str, Any],
+    seconds: int,
+    connections: int = 32,
+    headers: Mapping[str, str] | None = None,
+) -> Load:
+    """Sends `bodies` in turn to /moderate over keep-alive connections for `seconds`. A text's `#` becomes a number that
+    comes only once."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("this benchmark needs wrk: apt-get install wrk")
-    script = (
-        'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-        f"wrk.body = {json.dumps(json.dumps(body))}\n"
-    )
+    sent = {"Content-Type": "application/json"} | dict(headers or {})
+    script = _SCRIPT % {
+        "headers": ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in sent.items()),
+        "bodies": ", ".join(json.dumps(json.dumps(body)) for body in bodies),
+        "first": time.time_ns() // 1_000_000,
+    }
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()

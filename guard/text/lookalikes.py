@@ -17,12 +17,12 @@ Z ΖᏃꓜ    z ᴢ
 """
 
 _BROAD = """
-A ΔΛДᗩᐱ   a ᴀдάลคɑ     B ᗸ        b ʙвьҍ      c ҫς       C Ͼ        d ᴅժ       D ᗠ      E ΣЄᗴ      e ᴇєэέҽ
-F ᖵ     f ꜰғӻ        G ᏵᎶ       g ɢԍ        H ҢҤᏲΉ     h ʜнђћ     I ΪЇ       i ɪїίɩɨι   J ᒎ        j ᴊɉʝ
-K ҚҜԞ    k ᴋкκқҝӄ     L ᒻ        l ʟɭʅเ      M ᘻ        m ᴍм       N ИПᑎᏁ     n ɴпиηπռภ  O ΘӨᎾѲ    o σθөסόჿ
-P ᕈ     p ᴘק         Q Ⴓ        q ɋ         R Я        r ʀяɍᴙ     S ᔕᏕ       s ʂรƨ      T Ҭ        t ᴛтτէՇ
-U ЦᏌ     u ᴜцμʋยύ     V ѶᏉ       v ʌ         W ШЩᗯᏇ     w шщωώѡฬ   X Ж        x жҳӽ      Y Ұ        y ʏўұץ
-Z Ꙁ     z ʐƶչ
+A ΔΛДᗩᐱ   a ᴀдάลคɑ     B ᗸ        b ʙвьҍ      c ҫςⲥꮯ       C Ͼ        d ᴅժ       D ᗠ      E ΣЄᗴ      e ᴇєэέҽ
+F ᖵ     f ꜰғӻ        G ᏵᎶ       g ɢԍ        H ҢҤᏲΉ     h ʜнђћ     I ΪЇ       i ɪїίɩɨιꭵ   J ᒎ        j ᴊɉʝ
+K ҚҜԞ    k ᴋкκқҝӄ     L ᒻ        l ʟɭʅเ      M ᘻ        m ᴍм       N ИПᑎᏁⲚ     n ɴпиηπռภ  O ΘӨᎾѲ    o σθөסόჿⲟ
+P ᕈ     p ᴘקⲣ         Q Ⴓ        q ɋ         R Я        r ʀяɍᴙꭇ     S ᔕᏕ       s ʂรƨꮪ      T Ҭ        t ᴛтτէՇ
+U ЦᏌ     u ᴜцμʋยύ     V ѶᏉ       v ʌꮩ         W ШЩᗯᏇ     w шщωώѡฬꮃ   X Ж        x жҳӽ      Y Ұ        y ʏўұץ
+Z Ꙁ     z ʐƶչꮓ
 """
 
 
@@ -75,6 +75,8 @@ _BLOCKS = (
     ("lao", 0xE80, 0xEFF),
     ("georgian", 0x10A0, 0x10FF),
     ("cherokee", 0x13A0, 0x13FF),
+    ("cherokee", 0xAB70, 0xABBF),
+    ("coptic", 0x2C80, 0x2CFF),
     ("canadian", 0x1400, 0x167F),
     ("runic", 0x16A0, 0x16FF),
     ("lisu", 0xA4D0, 0xA4FF),
