@@ -65,7 +65,7 @@ check: $(VENV)/.dev ## Style, types, layers, compose files, Dockerfile, policies
 	done; done
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/guard policy lint policies
-	$(BIN)/guard test policies --quiet --no-annotations
+	$(BIN)/guard test policies --quiet
 	$(BIN)/guard perturb policies/default --sample 200 --quiet
 
 format: $(VENV)/.dev ## Rewrite the code in the house's style
