@@ -110,7 +110,8 @@ class Caller(NamedTuple):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    keys: tuple[Key, ...] = ()
+    # No default: a file that was cut off at its beginning is a mistake, and not one that revokes every key.
+    keys: tuple[Key, ...]
 
 
 class KeyStatus(msgspec.Struct, frozen=True):
@@ -222,7 +223,7 @@ def read(file: Path) -> tuple[Key, ...]:
     except yaml.YAMLError as exc:
         raise ConfigError(f"GUARD_KEYS: {file} is no YAML: {' '.join(str(exc).split())}") from exc
     except msgspec.ValidationError as exc:
-        raise ConfigError(f"GUARD_KEYS: {file}: {exc}") from exc
+        raise ConfigError(f"GUARD_KEYS: {file}: {exc}; a file without keys holds `keys: []`") from exc
     _check(keys, str(file))
     return keys
 

@@ -344,7 +344,9 @@ class RemoteJudge:
             # One after another: a dead server is found out by one call.
             told = [await self._tokenized(stem + label, ends) for label in ("", *prompt.labels)]
         except _Refused as exc:
-            if exc.status in (401, 403):
+            # A server that has told tokens can: to go on with its most likely ones would give other scores than other
+            # replicas give, and for as long as this process runs.
+            if exc.status in (401, 403) or self._labels:
                 raise
             self._by_id = False
             return None

@@ -51,7 +51,9 @@ class Policy:
         self.spec = spec
         self.name = spec.name
         self.calibration = calibration
-        self.fingerprint = _fingerprint(spec if calibration is None else (spec, calibration.shapes))
+        # The order of the categories too, which a judge reads and the canonical form forgets.
+        whole = (spec, list(spec.categories))
+        self.fingerprint = _fingerprint(whole if calibration is None else (whole, calibration.shapes))
         self.assessment_fingerprint = _fingerprint(_what_scores_depend_on(spec, calibration))
         self._active = {rail: tuple(_active(spec, rail)) for rail in Rail}
         self.silent_below = _silent_below(spec, calibration)

@@ -127,7 +127,7 @@ def patterns_are_known(tree: Node, patterns: PatternNames) -> Iterator[Problem]:
             if fault is not None:
                 yield regex.problem(f"$.patterns.{name}.regex", f"does not compile (RE2): {fault}")
         elif (regex is None or regex.value is None) and name not in patterns.names:
-            hint = suggestion(name, patterns.names)
+            hint = suggestion(name, sorted(patterns.names))
             yield rule.problem(f"$.patterns.{name}", f"no pattern `{name}` in the catalogue and no `regex` given{hint}")
 
 

@@ -95,6 +95,8 @@ def test_a_changed_file_is_used_and_a_bad_one_is_kept_out(key_file):
         ("keys: {", "no YAML"),
         ("keys: [{id: x}]", "$.keys[0].id"),
         ("nokeys: []", "nokeys"),
+        ("", "missing required field `keys`"),
+        ("# keys will come", "a file without keys holds `keys: []`"),
         (b"\xff", "cannot be read"),
     ],
 )

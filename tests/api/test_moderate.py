@@ -250,7 +250,9 @@ def test_too_many_texts_in_waiting_are_refused_early(start_server):
     long = "A long and quiet sentence about nothing. " * 400
     with start_server(GUARD_MAX_TEXTS="4", GUARD_MAX_WAITING_TEXTS="4") as server, ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.moderate, [f"{long} {n}" for n in range(4)])
-        time.sleep(0.3)
+        until = time.monotonic() + 20
+        while 'guard_queue_waiting{queue="screen"} 4.0' not in server.client.get("/metrics").text:
+            assert time.monotonic() < until, "the first request does not come to the screen"
         refused = server.moderate("one")
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"

@@ -365,3 +365,18 @@ def unused_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         yield probe.getsockname()[1]
+
+
+async def test_one_bad_answer_about_tokens_is_a_failure_and_no_other_way_of_asking(judge_server):
+    """A replica that went on with the most likely tokens would give other scores than the others, for good."""
+    judge = a_judge(judge_server.url)
+    assert (await judge.answer([about("before")], deadline=None))[0].answers[0].error == 0
+    judge_server.ids = False
+    policy = a_policy(["hate", "violence"], mode="self_reflection")
+    other = Inquiry(Content("x"), (self_reflection(policy, Rail.INPUT),), policy, ("hate", "violence"))
+    with pytest.raises(JudgeFailed, match="404"):
+        await judge.answer([other], deadline=None)
+    judge_server.ids = True
+    for inquiry in (other, about("after")):
+        assert (await judge.answer([inquiry], deadline=None))[0].answers[0].error == 0
+    await judge.close()
