@@ -76,7 +76,9 @@ def command(
     most = server_settings.max_connections
     service.connections.room = room(most)
     if service.connections.room < most:
-        structlog.get_logger("guard").warning(
+        log = structlog.get_logger("guard")
+        # A little less than the default is how most systems are set up, and nothing to act on.
+        (log.warning if service.connections.room < most // 2 else log.info)(
             "connections_bounded",
             wanted=most,
             room=service.connections.room,
