@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import msgspec
 import rich_click as click
 
 from guard.cli import policies_option, quiet_service
-from guard.cli.rows import SUFFIXES, count_rows, read_rows
+from guard.cli.rows import SUFFIXES, BadRow, count_rows, read_rows
 from guard.cli.scan import progress, scan
 from guard.content import Rail
 from guard.errors import DatasetError
@@ -18,10 +19,19 @@ from guard.policy.schema import Maps
 
 if TYPE_CHECKING:
     from guard.policy import Policy
-    from guard.regress.evaluate import Evaluation
+    from guard.regress.evaluate import Cost, Evaluation
+    from guard.regress.formats import Format
     from guard.verdict import Verdict
 
 __all__ = ["command", "data_files", "label_pair"]
+
+_FORMATS = (
+    "own", "toxicchat", "openai-moderation", "wildguard", "xstest", "xstest-response", "hatecheck", "beavertails",
+    "harmbench", "harmbench-responses", "self-reflection",
+)  # fmt: skip
+"""Those of guard.regress.formats, which `--help` need not load."""
+_PEEKED = 100
+"""Rows whose fields are a file's columns: a JSON line may lack some."""
 
 
 @click.command("evaluate")
@@ -35,13 +45,17 @@ __all__ = ["command", "data_files", "label_pair"]
     "--taxonomy", type=click.Choice(Maps.__struct_fields__), help="Read labels by the policy's `maps` of this taxonomy."
 )
 @click.option("--over", metavar="CATEGORY,...", help="Categories of the binary decision [all but advice and pii].")
-@click.option("--field", default="text", show_default=True, help="Field that holds the text.")
+@click.option(
+    "--format", "form_name", type=click.Choice(_FORMATS), help="Published format of the rows [by their columns]."
+)
+@click.option("--field", default="text", show_default=True, help="Field that holds the text, in rows of your own.")
 @click.option("--rail", type=click.Choice([rail.value for rail in Rail]), help="Rail of every row [by the row's role].")
 @click.option("--limit", type=click.IntRange(1), help="Read at most so many rows of each data set.")
 @click.option("--rounds", type=click.IntRange(20), default=500, show_default=True, help="Resamples for the intervals.")
 @click.option("--cascade", is_flag=True, help="Also by the screen alone and the judge alone: what is saved and lost.")
 @click.option("--json", "as_json", type=click.Path(path_type=Path, dir_okay=False), help="Also write a JSON report.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the Markdown report.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write one HTML page with curves.")
 @click.option("--quiet", is_flag=True, help="Show no progress bar.")
 def command(
     datasets: tuple[Path, ...],
@@ -50,6 +64,7 @@ def command(
     labels: tuple[str, ...],
     taxonomy: str | None,
     over: str | None,
+    form_name: str | None,
     field: str,
     rail: str | None,
     limit: int | None,
@@ -57,76 +72,154 @@ def command(
     cascade: bool,
     as_json: Path | None,
     output: Path | None,
+    html: Path | None,
     quiet: bool,
 ) -> None:
     """Measure a policy on labelled data: figures with intervals, per category and for harmful or not.
 
     DATASET is a file of rows (.jsonl, .jsonl.gz, .csv, .parquet) or a folder of such files. A row has `text`, and
     `flagged` (1 or 0) or `labels` ({"hate": 1, "violence": 0}; an absent label was not annotated) or both; `role`
-    and `context` are read where it has them. With --cascade every row is read three times, and the judge is asked
-    about every category of every row once.
+    and `context` are read where it has them. Published sets are read as they are; --format names what their columns
+    do not tell. Nothing is cached. With --cascade every row is read three times, and the judge is asked about every
+    category of every row once.
     """
-    from guard.regress.cascade import CASCADE, CascadeReport, Tally, Way, compared, ways
+    from guard.regress.cascade import CASCADE, CascadeReport, Way, as_it_is, compared, ways
+    from guard.regress.curves import Curve
     from guard.regress.evaluate import Evaluation, Report, label_names
     from guard.regress.reports.evaluation import cascade_markdown, markdown
+    from guard.regress.reports.page import evaluation_page
 
+    _check_folders(as_json, output, html)
     service, policy = quiet_service(policies, name)
-    names = label_names(policy, dict(map(label_pair, labels)), taxonomy)
-    chosen = None if over is None else tuple(part.strip() for part in over.split(",") if part.strip())
-    _check(chosen, policy)
-    for path in filter(None, (as_json, output)):
-        if not path.parent.is_dir():
-            raise DatasetError(f"{path}: there is no folder {path.parent}")
+    given, chosen = dict(map(label_pair, labels)), _chosen(over, policy)
+    # A mistake in them is told before anything is read.
+    label_names(policy, given, taxonomy)
 
-    def measured(path: Path, way: Way) -> Report:
-        evaluation = Evaluation(_name(path), way.policy, screen=way.moderator.screen.name, names=names, over=chosen)
-        rows = itertools.islice(read_rows(path), limit)
+    def measured(path: Path, found: "Format | None", way: Way) -> tuple[Report, dict[str, Curve]]:
+        known = {} if found is None else {label: to for label, to in found.labels.items() if to in policy.categories}
+        evaluation = Evaluation(
+            _name(path),
+            way.policy,
+            screen=way.moderator.screen.name,
+            names=label_names(policy, known | given, taxonomy),
+            over=chosen,
+            rail=rail,
+            grouped=found is not None and found.grouped,
+        )
         task = f"measuring {path.name}" + (f", {way.name}" if cascade else "")
-        with progress(task, total=limit or count_rows(path), quiet=quiet) as advance:
-            asyncio.run(_add(evaluation, scan(way.moderator, way.policy, rows, field=field, rail=rail), advance))
-        return evaluation.report(rounds=rounds)
+        # A published row may become two.
+        with progress(task, total=None if found else limit or count_rows(path), quiet=quiet) as advance:
+            rows = _rows(path, found, limit)
+            items = scan(way.moderator, way.policy, rows, field="text" if found else field, rail=rail)
+            meter = _Meter()
+            asyncio.run(_add(evaluation, items, advance))
+        cost = meter.cost(evaluation.rows, questions=way.tally.questions, tokens=way.tally.tokens)
+        form, about = (found.name, found.about) if found else ("", "")
+        return evaluation.report(rounds=rounds, cost=cost, form=form, about=about), evaluation.curves()
 
     reports: list[Report] = []
     cascades: list[CascadeReport] = []
+    curves: list[dict[str, dict[str, Curve]]] = []
     texts: list[str] = []
     failed: list[DatasetError] = []
     for path in data_files(datasets):
-        taken = ways(service.moderator, policy) if cascade else (Way(CASCADE, service.moderator, policy, Tally()),)
+        taken = ways(service.moderator, policy) if cascade else (as_it_is(service.moderator, policy),)
         try:
-            found = {way.name: (measured(path, way), way.tally) for way in taken}
+            of = _format(path, form_name, field, rail)
+            found = {way.name: measured(path, of, way) for way in taken}
         except DatasetError as exc:
             # The other sets are measured all the same.
             failed.append(exc)
             continue
         reports.append(found[CASCADE][0])
-        texts.append(markdown(reports[-1]))
+        curves.append({way: drawn for way, (_, drawn) in found.items()})
+        text = markdown(reports[-1])
         if cascade:
-            cascades.append(compared(found))
-            texts[-1] += "\n" + cascade_markdown(cascades[-1])
-        click.echo(texts[-1])
+            cascades.append(compared({way: report for way, (report, _) in found.items()}))
+            text += "\n" + cascade_markdown(cascades[-1])
+        texts.append(text)
+        click.echo(text)
     if output is not None:
         output.write_text("\n".join(texts), encoding="utf-8")
     if as_json is not None:
-        value: object = {"reports": reports, "cascades": cascades} if cascade else reports
-        as_json.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+        _write_json(as_json, {"reports": reports, "cascades": cascades} if cascade else reports)
+    if html is not None and reports:
+        html.write_text(evaluation_page(reports, cascades, curves), encoding="utf-8")
     if failed:
         raise DatasetError("\n".join(map(str, failed)))
 
 
-def _check(over: tuple[str, ...] | None, policy: "Policy") -> None:
-    """Raises DatasetError where there would be no category to decide by."""
+def _write_json(path: Path, value: object) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+
+
+class _Meter:
+    """Time on the wall and of the CPU, from its making on."""
+
+    def __init__(self) -> None:
+        self._began, self._busy = time.perf_counter(), time.process_time()
+
+    def cost(self, rows: int, *, questions: int, tokens: int) -> "Cost":
+        """What so many rows took until now."""
+        from guard.regress.evaluate import Cost
+
+        seconds = time.perf_counter() - self._began
+        rate = rows / seconds if seconds else 0.0
+        return Cost(seconds, rate, time.process_time() - self._busy, questions, tokens)
+
+
+def _format(path: Path, form: str | None, field: str, rail: str | None) -> "Format | None":
+    """The published format of a file; None for rows of one's own.
+
+    Raises:
+        DatasetError: the file is not of the format named, several fit, or `rail` is given where rows say theirs.
+    """
+    from guard.regress.formats import chosen
+
+    seen = itertools.islice(read_rows(path), _PEEKED)
+    columns = {key for row in seen for key in (row.fields if isinstance(row, BadRow) else row)}
+    found = chosen(path, columns, name=form, field=field)
+    if found is not None and rail is not None:
+        raise DatasetError(f"{path}: rows of `{found.name}` say their rail: leave --rail out, or give --format own")
+    return found
+
+
+def _rows(path: Path, found: "Format | None", limit: int | None) -> Iterator[dict[str, Any] | BadRow]:
+    """The rows to measure, from at most `limit` rows of the file."""
+    for row in itertools.islice(read_rows(path), limit):
+        if found is None or isinstance(row, BadRow):
+            yield row
+        else:
+            yield from found.read(row)
+
+
+def _check_folders(*files: Path | None) -> None:
+    """Raises DatasetError where a report could not be written: better before an hour's work than behind it."""
+    for path in filter(None, files):
+        if not path.absolute().parent.is_dir():
+            raise DatasetError(f"{path}: there is no folder {path.parent}")
+
+
+def _chosen(given: str | None, policy: "Policy") -> tuple[str, ...] | None:
+    """The categories of `--over`; None where it was left out.
+
+    Raises:
+        DatasetError: there would be no category to decide by.
+    """
     from guard.regress.evaluate import deciding
 
-    if over is None:
+    if given is None:
         if not deciding(policy):
             raise DatasetError(f"policy {policy.name} has no category but advice and privacy: choose some with --over")
-        return
+        return None
+    over = tuple(part.strip() for part in given.split(",") if part.strip())
     unknown = [name for name in over if name not in policy.categories]
     if unknown or not over:
         known = ", ".join(policy.categories)
         raise DatasetError(
             f"--over: policy {policy.name} has no category {', '.join(unknown) or 'of no name'}; it has {known}"
         )
+    return over
 
 
 async def _add(

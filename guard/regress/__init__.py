@@ -8,7 +8,9 @@ gates      what must be reached
 suite      a policy with all of these: what `guard test` runs
 attacks    texts written otherwise, for people the same
 perturb    which verdicts bear them: what `guard perturb` runs
-evaluate   figures of a labelled data set: per category, binary, per language
+evaluate   figures of a labelled data set: per category, binary, per language, rail and group
+formats    published data sets, read as the rows of an evaluation
+curves     what a page draws of scores
 cascade    what the cascade saves and loses against the screen alone and the judge alone
 fits       curves from scores to probabilities, measured on rows that they have not seen
 thresholds for a false-positive rate, with what the number of negatives shows

@@ -6,12 +6,13 @@ import msgspec
 
 from guard.cache.memory import MemoryCache
 from guard.errors import NoJudge
+from guard.judge import Judge
 from guard.moderator import Moderator
 from guard.policy import Policy
-from guard.regress.evaluate import Figures, Report
+from guard.regress.evaluate import Cost, Figures, Report
 from guard.telemetry import Event, ModerationDone
 
-__all__ = ["CASCADE", "CascadeReport", "Tally", "Way", "WayFigures", "compared", "ways"]
+__all__ = ["CASCADE", "CascadeReport", "Tally", "Way", "WayFigures", "as_it_is", "compared", "ways"]
 
 SCREEN, CASCADE, JUDGE = "screen alone", "cascade", "judge alone"
 
@@ -40,13 +41,13 @@ class Way(NamedTuple):
 
 
 class WayFigures(msgspec.Struct, frozen=True):
-    """One way's figures for harmful or not, and the judge's work: questions, and tokens read for them."""
+    """One way's figures, for harmful or not and per category, and what they cost."""
 
     way: str
     rows: int
     binary: Figures
-    questions: int
-    tokens: int
+    categories: dict[str, Figures]
+    cost: Cost
 
 
 class CascadeReport(msgspec.Struct, frozen=True):
@@ -72,36 +73,47 @@ def ways(moderator: Moderator, policy: Policy) -> tuple[Way, ...]:
     """
     if moderator.judge is None:
         raise NoJudge("there is no judge to compare with: set GUARD_JUDGE_URL and GUARD_JUDGE_MODEL (docs/judge.md)")
-    found = []
-    for name, judge, asking in (
-        (SCREEN, None, policy),
-        (CASCADE, moderator.judge, policy),
-        (JUDGE, moderator.judge, _asking_always(policy)),
-    ):
-        tally = Tally()
-        own = Moderator(
-            screen=moderator.screen,
-            judge=judge,
-            cache=MemoryCache(entries=0, ttl=1),
-            secret=b"nothing is kept",
-            listener=tally,
-        )
-        found.append(Way(name, own, asking, tally))
-    return tuple(found)
+    return (
+        _way(SCREEN, moderator, None, policy),
+        as_it_is(moderator, policy),
+        _way(JUDGE, moderator, moderator.judge, _asking_always(policy)),
+    )
 
 
-def compared(reports: dict[str, tuple[Report, Tally]]) -> CascadeReport:
-    """The report of each way, by its name, put side by side."""
-    found = {
-        name: WayFigures(name, report.rows, report.binary, tally.questions, tally.tokens)
-        for name, (report, tally) in reports.items()
-    }
+def as_it_is(moderator: Moderator, policy: Policy) -> Way:
+    """The moderator's own way to a verdict, with its judge if it has one. Nothing is cached."""
+    return _way(CASCADE, moderator, moderator.judge, policy)
+
+
+def _way(name: str, moderator: Moderator, judge: Judge | None, policy: Policy) -> Way:
+    tally = Tally()
+    own = Moderator(
+        screen=moderator.screen,
+        judge=judge,
+        cache=MemoryCache(entries=0, ttl=1),
+        secret=b"nothing is kept",
+        listener=tally,
+    )
+    return Way(name, own, policy, tally)
+
+
+def compared(reports: dict[str, Report]) -> CascadeReport:
+    """The report of each way, by its name, put side by side.
+
+    Raises:
+        ValueError: nobody measured what one of them costs.
+    """
+    found = {}
+    for name, report in reports.items():
+        if report.cost is None:
+            raise ValueError(f"{report.dataset}: nobody measured what the {name} costs")
+        found[name] = WayFigures(name, report.rows, report.binary, report.categories, report.cost)
     cascade, judge = found[CASCADE], found[JUDGE]
     return CascadeReport(
-        dataset=reports[CASCADE][0].dataset,
+        dataset=reports[CASCADE].dataset,
         ways=tuple(found.values()),
-        questions_saved=_saved(cascade.questions, judge.questions),
-        tokens_saved=_saved(cascade.tokens, judge.tokens),
+        questions_saved=_saved(cascade.cost.questions, judge.cost.questions),
+        tokens_saved=_saved(cascade.cost.tokens, judge.cost.tokens),
         auprc_lost=judge.binary.auprc.value - cascade.binary.auprc.value,
         f1_lost=judge.binary.f1.value - cascade.binary.f1.value,
     )

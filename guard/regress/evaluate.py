@@ -5,6 +5,7 @@ share; an absent name is not annotated) or both. A label counts for the category
 `names` gives it.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,9 +18,16 @@ from guard.content import Rail
 from guard.errors import DatasetError
 from guard.metrics import Interval
 from guard.policy import Policy
+from guard.regress.curves import Curve, curve
 from guard.verdict import Verdict
 
-__all__ = ["Evaluation", "Figures", "Report", "deciding", "label_names", "labels_of"]
+__all__ = [
+    "HARMFUL", "Acceptable", "Cost", "Evaluation", "Figures", "Report", "deciding", "label_names", "labels_of",
+    "number_of",
+]  # fmt: skip
+
+HARMFUL = "harmful or not"
+"""The decision as a whole, among the names of categories."""
 
 LEFT_OUT = frozenset({"unqualified_advice", "privacy"})
 """Groups whose categories are no harm by themselves: they take no part in the binary decision."""
@@ -29,7 +37,7 @@ class Figures(msgspec.Struct, frozen=True):
     """One question, yes or no, over the rows that answer it. An undefined figure is null in JSON.
 
     `auprc`, `auc`, `best_f1` and `recall_at_1_percent` (recall where 1 % of the negatives are flagged) judge the
-    order of the scores; `f1`, `recall` and `false_positive_rate` the policy's thresholds and rules:
+    order of the scores; `f1`, `precision`, `recall` and `false_positive_rate` the policy's thresholds and rules:
     `[value, low, high]`, 95 % intervals. `ece` is the expected calibration error, which no resampling gives an
     honest interval for.
     """
@@ -41,9 +49,34 @@ class Figures(msgspec.Struct, frozen=True):
     best_f1: Interval
     recall_at_1_percent: Interval
     f1: Interval
+    precision: Interval
     recall: Interval
     false_positive_rate: Interval
     ece: float
+
+
+class Acceptable(msgspec.Struct, frozen=True):
+    """Which rows should be let through, at the policy's thresholds: what is not harmful is the positive. A row is
+    taken for acceptable where it violates none of the deciding categories."""
+
+    rows: int
+    positives: int
+    precision: Interval
+    recall: Interval
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What reading the rows took, once and without a cache.
+
+    Seconds on the wall; seconds of CPU of this process, all threads, which a judge on another machine or a GPU does
+    not show in; what the judge was asked: questions, and tokens read for them.
+    """
+
+    seconds: float
+    texts_per_second: float
+    cpu_seconds: float
+    questions: int
+    tokens: int
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -57,6 +90,12 @@ class Report(msgspec.Struct, frozen=True):
             scored. A rule's hit counts as the certain score that it reports.
         deciding: the categories whose highest score is the binary score.
         binary: harmful or not, by that score; flagged is what violates one of them.
+        languages, rails, groups: the same for the rows of one language, rail or group of the data set; empty where
+            all rows are of one.
+        acceptable: the same decision with the harmless rows as the positives.
+        format: the published format that the rows were read as; empty for Guard's own.
+        about: what a label means in that format.
+        cost: null where nobody measured.
     """
 
     dataset: str
@@ -72,6 +111,12 @@ class Report(msgspec.Struct, frozen=True):
     binary: Figures
     categories: dict[str, Figures]
     languages: dict[str, Figures]
+    rails: dict[str, Figures] = {}
+    groups: dict[str, Figures] = {}
+    acceptable: Acceptable | None = None
+    format: str = ""
+    about: str = ""
+    cost: Cost | None = None
 
 
 def deciding(policy: Policy) -> tuple[str, ...]:
@@ -114,7 +159,7 @@ def labels_of(row: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, int
             return {}
     known: dict[str, int] = {}
     for label, value in labels.items() if isinstance(labels, dict) else ():
-        name, number = names.get(label), _number(value)
+        name, number = names.get(label), number_of(value)
         if name is not None and number is not None:
             known[name] = max(known.get(name, 0), int(number >= 0.5))
     return known
@@ -151,10 +196,25 @@ class _Answers:
             best_f1=of(_two_sided(metrics.best_f1), scores),
             recall_at_1_percent=of(metrics.recall_at(0.01), scores),
             f1=of(_two_sided(metrics.f1), flagged),
+            precision=metrics.wilson(hits[1], sum(hits)),
             recall=metrics.wilson(hits[1], int(truth.sum())),
             false_positive_rate=metrics.wilson(hits[0], len(truth) - int(truth.sum())),
             ece=metrics.calibration_error(truth, scores),
         )
+
+    def acceptable(self) -> Acceptable:
+        let = [not flagged for flagged in self.flagged]
+        right = sum(passed and not truth for passed, truth in zip(let, self.truth, strict=True))
+        positives = len(self.truth) - sum(self.truth)
+        return Acceptable(
+            rows=len(self.truth),
+            positives=positives,
+            precision=metrics.wilson(right, sum(let)),
+            recall=metrics.wilson(right, positives),
+        )
+
+    def curve(self) -> Curve:
+        return curve(np.array(self.truth, dtype=np.int8), np.array(self.scores), np.array(self.flagged, dtype=bool))
 
 
 def _two_sided(statistic: metrics.Statistic) -> metrics.Statistic:
@@ -170,17 +230,35 @@ class Evaluation:
     """Takes rows with their verdicts, one by one; keeps numbers, no texts."""
 
     def __init__(
-        self, dataset: str, policy: Policy, *, screen: str, names: Mapping[str, str], over: Sequence[str] | None = None
+        self,
+        dataset: str,
+        policy: Policy,
+        *,
+        screen: str,
+        names: Mapping[str, str],
+        over: Sequence[str] | None = None,
+        rail: str | None = None,
+        grouped: bool = False,
     ) -> None:
+        """`rail`: that of every row, where it is not the row's role that says it; `grouped`: rows have a `group`."""
         self._dataset = dataset
         self._policy = policy
         self._screen = screen
         self._names = names
         self._over = tuple(over) if over is not None else deciding(policy)
+        self._rail = rail
+        self._grouped = grouped
         self._binary = _Answers()
         self._categories: defaultdict[str, _Answers] = defaultdict(_Answers)
         self._languages: defaultdict[str, _Answers] = defaultdict(_Answers)
+        self._rails: defaultdict[str, _Answers] = defaultdict(_Answers)
+        self._groups: defaultdict[str, _Answers] = defaultdict(_Answers)
         self._rows = self._unlabelled = self._errors = self._doubtful = self._unsupported = 0
+
+    @property
+    def rows(self) -> int:
+        """How many have been added."""
+        return self._rows
 
     def add(self, row: Mapping[str, Any], verdict: Verdict | None) -> None:
         """One more row; without a verdict it counts as an error."""
@@ -208,11 +286,23 @@ class Evaluation:
             self._binary.add(truth, score, flagged)
             language = row.get("lang")
             self._languages[language if isinstance(language, str) and language else "en"].add(truth, score, flagged)
+            rail = self._rail or (Rail.OUTPUT if row.get("role") == "assistant" else Rail.INPUT).value
+            self._rails[rail].add(truth, score, flagged)
+            group = row.get("group")
+            if self._grouped and isinstance(group, str) and group:
+                self._groups[group].add(truth, score, flagged)
         if truth is None and not known:
             self._unlabelled += 1
 
-    def report(self, *, rounds: int = 500) -> Report:
-        """The figures, with intervals from `rounds` resamples.
+    def curves(self) -> dict[str, Curve]:
+        """The curves of harmful or not and of each category with rows on both sides, for a page."""
+        found = {HARMFUL: self._binary} | {
+            name: self._categories[name] for name in self._policy.categories if name in self._categories
+        }
+        return {name: one.curve() for name, one in found.items() if 0 < sum(one.truth) < len(one.truth)}
+
+    def report(self, *, rounds: int = 500, cost: Cost | None = None, form: str = "", about: str = "") -> Report:
+        """The figures, with intervals from `rounds` resamples; `cost`, `form` and `about` are told as they are.
 
         Raises:
             DatasetError: no row said anything.
@@ -241,14 +331,18 @@ class Evaluation:
                 for name in self._policy.categories
                 if name in self._categories
             },
-            languages={name: found.figures(rounds) for name, found in sorted(self._languages.items())}
-            if len(self._languages) > 1
-            else {},
+            languages=_apart(self._languages, rounds),
+            rails=_apart(self._rails, rounds),
+            groups=_apart(self._groups, rounds),
+            acceptable=self._binary.acceptable() if self._binary.truth else None,
+            format=form,
+            about=about,
+            cost=cost,
         )
 
     def _truth(self, flagged: object, known: Mapping[str, int]) -> int | None:
         """Whether a row is harmful: as it says, or as its labels imply."""
-        number = _number(flagged)
+        number = number_of(flagged)
         if number is not None:
             return int(number >= 0.5)
         if any(known.get(name) for name in self._over):
@@ -256,15 +350,19 @@ class Evaluation:
         return 0 if self._over and all(name in known for name in self._over) else None
 
 
+def _apart(parts: Mapping[str, _Answers], rounds: int) -> dict[str, Figures]:
+    return {name: found.figures(rounds) for name, found in sorted(parts.items())} if len(parts) > 1 else {}
+
+
 _WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
-def _number(value: object) -> float | None:
-    """A label's value; CSV files hold it as a word. None where it is none."""
+def number_of(value: object) -> float | None:
+    """A label's value; CSV files hold it as a word. None where it is none, NaN among them: a gap in a table."""
     if isinstance(value, str):
         word = value.strip().lower()
         try:
-            return _WORDS[word] if word in _WORDS else float(word)
+            value = _WORDS[word] if word in _WORDS else float(word)
         except ValueError:
             return None
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and not math.isnan(value) else None

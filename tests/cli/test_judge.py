@@ -75,21 +75,44 @@ def test_check_asks_the_judge_about_what_is_doubtful(settings):
 
 def test_evaluate_tells_what_the_cascade_saves(settings, tmp_path):
     """Three ways side by side; the judge alone is asked about every category."""
-    rows = [{"text": f"The meeting is at {n}, bring the slides.", "flagged": 0} for n in range(12)]
-    rows += [{"text": f"Number {n} is a clown and an idiot, get lost.", "flagged": 1} for n in range(6)]
-    source, report = tmp_path / "rows.jsonl", tmp_path / "report.json"
+    rows = [
+        {"text": f"The meeting is at {n}, bring the slides.", "flagged": 0, "labels": {"harassment": 0}}
+        for n in range(12)
+    ]
+    rows += [
+        {"text": f"Number {n} is a clown and an idiot, get lost.", "flagged": 1, "labels": {"harassment": 1}}
+        for n in range(6)
+    ]
+    source, report, page = tmp_path / "rows.jsonl", tmp_path / "report.json", tmp_path / "page.html"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = guard("evaluate", str(source), "--cascade", "--quiet", "--rounds", "20", "--json", str(report), **settings)
+    done = guard(
+        "evaluate",
+        str(source),
+        "--cascade",
+        "--quiet",
+        "--rounds",
+        "20",
+        "--json",
+        str(report),
+        "--html",
+        str(page),
+        **settings,
+    )
     assert done.returncode == 0, done.stderr
+    assert all(f'"{way}":{{"harmful or not":' in page.read_text() for way in ("screen alone", "cascade", "judge alone"))
     assert "| judge alone |" in done.stdout
     written = json.loads(report.read_text())
     (cascade,) = written["cascades"]
-    alone, ours, judge = cascade["ways"]
+    alone, _, judge = cascade["ways"]
     assert [way["way"] for way in cascade["ways"]] == ["screen alone", "cascade", "judge alone"]
-    assert (alone["questions"], alone["tokens"]) == (0, 0)
-    assert judge["questions"] == 13 * len(rows)
-    assert 0 <= ours["questions"] < judge["questions"]
-    assert cascade["questions_saved"] == pytest.approx(1 - ours["questions"] / judge["questions"])
+    spent = [way["cost"]["questions"] for way in cascade["ways"]]
+    assert (alone["cost"]["questions"], alone["cost"]["tokens"]) == (0, 0)
+    assert judge["cost"]["questions"] == 13 * len(rows)
+    assert 0 <= spent[1] < spent[2]
+    assert cascade["questions_saved"] == pytest.approx(1 - spent[1] / spent[2])
+    assert all(way["cost"]["seconds"] > 0 and way["cost"]["cpu_seconds"] > 0 for way in cascade["ways"])
+    assert judge["categories"]["harassment"]["recall"][0] == 1.0
+    assert "| harassment | judge alone | 18 | 6 |" in done.stdout
     assert len(written["reports"]) == 1
 
 

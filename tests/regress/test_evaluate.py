@@ -152,5 +152,7 @@ def test_one_sided_figures_are_dashes_and_null() -> None:
     assert math.isnan(report.binary.auprc.value)
     assert report.binary.recall.value == 1.0
     row = next(line for line in markdown(report).splitlines() if line.startswith("| **harmful or not**"))
-    assert row.startswith("| **harmful or not** | 1 | 1 | – | – | – | – | – | 1.000 (0.207–1.000) | – |")
+    assert row.startswith(
+        "| **harmful or not** | 1 | 1 | – | – | – | – | – | 1.000 (0.207–1.000) | 1.000 (0.207–1.000) | – |"
+    )
     assert msgspec.json.decode(msgspec.json.encode(report))["binary"]["auprc"] == [None, None, None]

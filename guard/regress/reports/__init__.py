@@ -6,5 +6,5 @@ junit         the same as JUnit's XML
 annotations   failed cases as GitHub's annotations, and a summary as Markdown
 stability     which verdicts bear attacks, for a terminal
 cases         cases as the YAML that they are read from
-page          the same as one self-contained HTML page
+page          the same, or an evaluation, as one self-contained HTML page
 """

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from guard.metrics import Interval
 from guard.regress.cascade import CascadeReport, WayFigures
-from guard.regress.evaluate import Figures, Report
+from guard.regress.evaluate import HARMFUL, Cost, Figures, Report
 
 __all__ = ["cascade_markdown", "markdown"]
 
@@ -15,6 +15,7 @@ _COLUMNS: Mapping[str, str] = {
     "best_f1": "best F1",
     "recall_at_1_percent": "recall at 1 % FPR",
     "f1": "F1",
+    "precision": "precision",
     "recall": "recall",
     "false_positive_rate": "FPR",
     "ece": "ECE",
@@ -23,9 +24,10 @@ _COLUMNS: Mapping[str, str] = {
 
 def markdown(report: Report) -> str:
     """A heading, what was read, and a table of the decision as a whole, each category and each language."""
-    rows = {"**harmful or not**": report.binary} if report.binary.rows else {}
+    rows = {f"**{HARMFUL}**": report.binary} if report.binary.rows else {}
     rows |= report.categories
-    rows |= {f"language {name}": figures for name, figures in report.languages.items()}
+    for kind, parts in (("rail", report.rails), ("language", report.languages), ("group", report.groups)):
+        rows |= {f"{kind} {name}": figures for name, figures in parts.items()}
     head = f"| | rows | positive | {' | '.join(_COLUMNS.values())} |"
     lines = [
         f"## {report.dataset}",
@@ -38,18 +40,41 @@ def markdown(report: Report) -> str:
     ]
     if report.binary.rows:
         lines += ["", f"Harmful or not: the highest score among {', '.join(report.deciding)}."]
+    if report.acceptable is not None:
+        found = report.acceptable
+        lines += [
+            "",
+            f"Acceptable, with the {found.positives:,} harmless rows as the positives: precision {found.precision}, "
+            f"recall {found.recall}.",
+        ]
+    if report.cost is not None:
+        lines += ["", _cost(report.cost)]
     return "\n".join(lines) + "\n"
 
 
 def cascade_markdown(report: CascadeReport) -> str:
-    """A table of the ways to a verdict, and what the cascade saved and lost."""
+    """The ways to a verdict: what each finds, of which category, at what cost; what the cascade saved and lost."""
     lines = [
         f"## {report.dataset}: the cascade",
         "",
-        "| harmful or not | AUPRC | F1 | recall | FPR | questions to the judge | per 1,000 rows | its tokens |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-        *map(_way, report.ways),
+        f"| {HARMFUL} | rows | positive | {' | '.join(_COLUMNS.values())} |",
+        "|---|--:|--:|" + "--:|" * len(_COLUMNS),
+        *[_row(way.way, way.binary) for way in report.ways],
         "",
+        "| cost | seconds | texts a second | CPU seconds | questions to the judge | per 1,000 rows | its tokens |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+        *map(_cost_row, report.ways),
+        "",
+    ]
+    names = [name for name in report.ways[0].categories if all(name in way.categories for way in report.ways)]
+    if names:
+        lines += [
+            f"| category | way | rows | positive | {' | '.join(_COLUMNS.values())} |",
+            "|---|---|--:|--:|" + "--:|" * len(_COLUMNS),
+            *[_row(f"{name} | {way.way}", way.categories[name]) for name in names for way in report.ways],
+            "",
+        ]
+    lines += [
         f"Against the judge alone the cascade saved {report.questions_saved:.1%} of the questions and "
         f"{report.tokens_saved:.1%} of the tokens, and lost {100 * report.auprc_lost:.1f} points of AUPRC and "
         f"{100 * report.f1_lost:.1f} of F1.",
@@ -57,11 +82,22 @@ def cascade_markdown(report: CascadeReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _way(found: WayFigures) -> str:
-    figures = [found.binary.auprc, found.binary.f1, found.binary.recall, found.binary.false_positive_rate]
-    rate = 1_000 * found.questions / found.rows if found.rows else 0.0
-    cells = [*map(_cell, figures), f"{found.questions:,}", f"{rate:,.0f}", f"{found.tokens:,}"]
+def _cost_row(found: WayFigures) -> str:
+    cost = found.cost
+    rate = 1_000 * cost.questions / found.rows if found.rows else 0.0
+    cells = [
+        f"{cost.seconds:.2f}", f"{cost.texts_per_second:,.0f}", f"{cost.cpu_seconds:.2f}",
+        f"{cost.questions:,}", f"{rate:,.0f}", f"{cost.tokens:,}",
+    ]  # fmt: skip
     return f"| {found.way} | {' | '.join(cells)} |"
+
+
+def _cost(cost: Cost) -> str:
+    judge = f"; {cost.questions:,} questions to the judge, {cost.tokens:,} tokens" if cost.questions else ""
+    return (
+        f"Read in {cost.seconds:.2f} s: {cost.texts_per_second:,.0f} texts a second, {cost.cpu_seconds:.2f} s of CPU"
+        f"{judge}."
+    )
 
 
 def _summary(report: Report) -> str:
@@ -76,7 +112,8 @@ def _summary(report: Report) -> str:
         if count:
             parts.append(f"{count:,} {what}")
     parts.append(f"{report.doubtful:.1%} with a doubtful score")
-    return "; ".join(parts) + ". F1, recall and FPR at the policy's thresholds; 95 % intervals."
+    told = f" Read as `{report.format}`: {report.about}" if report.format else ""
+    return "; ".join(parts) + ". F1, precision, recall and FPR at the policy's thresholds; 95 % intervals." + told
 
 
 def _row(name: str, figures: Figures) -> str:
