@@ -1,4 +1,4 @@
-"""`guard policy`: look at policies and check them."""
+"""`guard policy`: look at policies, check them and compare them."""
 
 import sys
 from collections.abc import Mapping
@@ -9,6 +9,8 @@ import msgspec
 import rich_click as click
 
 from guard.cli import policies_option
+from guard.cli.changelog import command as changelog
+from guard.cli.diff import command as diff
 from guard.content import Content, Rail
 from guard.errors import ConfigError, InvalidPolicy, ModelError, Problem
 from guard.judge import asking
@@ -24,7 +26,11 @@ __all__ = ["command"]
 
 @click.group("policy")
 def command() -> None:
-    """Look at policies and check them."""
+    """Look at policies, check them and compare them."""
+
+
+command.add_command(changelog)
+command.add_command(diff)
 
 
 @command.command("list")

@@ -25,7 +25,7 @@ from guard.moderator import Moderation, Moderator
 from guard.policy import Policy
 from guard.verdict import Action, Verdict
 
-__all__ = ["command", "progress", "scan"]
+__all__ = ["command", "content_of", "progress", "scan"]
 
 BATCH = 128
 """Rows that are moderated in one call."""
@@ -136,7 +136,7 @@ async def _moderated(
     contents: dict[int, Content] = {}
     errors: dict[int, str] = {}
     for index, row in enumerate(batch):
-        found = row.message if isinstance(row, BadRow) else _content(row, field, rail)
+        found = row.message if isinstance(row, BadRow) else content_of(row, field, rail)
         if isinstance(found, str):
             errors[index] = found
         else:
@@ -160,7 +160,7 @@ async def _moderation(moderator: Moderator, contents: list[Content], policy: Pol
             await asyncio.sleep(0.05)
 
 
-def _content(row: dict[str, Any], field: str, rail: str | None) -> Content | str:
+def content_of(row: dict[str, Any], field: str, rail: str | None) -> Content | str:
     """What the row wants moderated, or what is wrong with it."""
     text = row.get(field)
     if not isinstance(text, str):

@@ -4,6 +4,10 @@ cases      texts that a policy's author has an opinion about, kept beside the po
 run        every case asked and held against what is expected
 scores     per category and per tag, with intervals
 flips      what changed since a baseline, and whether that is more than chance
+diff       two policies, or two reports, side by side: what `guard policy diff` finds
+sources    what it is given: a policy by name or folder, at a git revision, or a report
+revisions  policies as git remembers them
+changelog  what changed in each policy over git's history
 gates      what must be reached
 suite      a policy with all of these: what `guard test` runs
 attacks    texts written otherwise, for people the same

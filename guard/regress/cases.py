@@ -122,12 +122,16 @@ class Case(msgspec.Struct, frozen=True):
         return Content(self.text, self.turns[-1].role, self.rail, self.turns[:-1])
 
     def missed_by(self, verdict: Verdict) -> list[str]:
-        """What `verdict` is not as it should be, each in a few words; empty where all is well."""
+        """What `verdict` is not as it should be, each in a few words; empty where all is well.
+
+        A category that the verdict's policy does not check is not violated.
+        """
         missed = []
+        violated = {name for name, found in verdict.categories.items() if found.violated}
         if not self.expected.met_by(verdict.action):
             missed.append(f"expected {self.expected}, got {verdict.action}")
-        missed += [f"{name} is not violated" for name in self.violates if not verdict.categories[name].violated]
-        missed += [f"{name} is violated" for name in self.not_violates if verdict.categories[name].violated]
+        missed += [f"{name} is not violated" for name in self.violates if name not in violated]
+        missed += [f"{name} is violated" for name in self.not_violates if name in violated]
         return missed
 
     def truths(self, policy: Policy) -> dict[str, bool]:

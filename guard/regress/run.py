@@ -1,18 +1,20 @@
 """Every case asked, every answer held against what its author expects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Literal
 
 import msgspec
 
+from guard.content import Content
 from guard.errors import Overloaded
 from guard.moderator import Moderator
 from guard.policy import Policy
 from guard.regress.cases import Case
-from guard.verdict import Verdict
+from guard.verdict import Assessment, Verdict
 
-__all__ = ["Outcome", "Status", "run"]
+__all__ = ["Outcome", "Status", "read", "run"]
 
 BATCH = 32
 """Cases that are moderated in one call."""
@@ -47,26 +49,37 @@ async def run(moderator: Moderator, policy: Policy, cases: Sequence[Case]) -> As
 
     A stage that fails shows in the verdict (`degraded`), as everywhere.
     """
-    calls = [cases[start : start + BATCH] for start in range(0, len(cases), BATCH)]
-    waiting: list[asyncio.Task[tuple[Verdict, ...]]] = []
+    async with aclosing(read(moderator, policy, [case.content() for case in cases])) as verdicts:
+        remaining = iter(cases)
+        async for verdict, _ in verdicts:
+            case = next(remaining)
+            yield Outcome(case, verdict, tuple(case.missed_by(verdict)))
+
+
+async def read(
+    moderator: Moderator, policy: Policy, contents: Sequence[Content]
+) -> AsyncGenerator[tuple[Verdict, Assessment], None]:
+    """The verdict on each content, in their order, and what it rests on; several calls at the same time."""
+    calls = [contents[start : start + BATCH] for start in range(0, len(contents), BATCH)]
+    waiting: list[asyncio.Task[list[tuple[Verdict, Assessment]]]] = []
     begun = 0
     try:
-        for batch in calls:
+        for _ in calls:
             while begun < len(calls) and len(waiting) < AHEAD:
-                waiting.append(asyncio.create_task(_verdicts(moderator, policy, calls[begun])))
+                waiting.append(asyncio.create_task(_read(moderator, policy, calls[begun])))
                 begun += 1
-            for case, verdict in zip(batch, await waiting.pop(0), strict=True):
-                yield Outcome(case, verdict, tuple(case.missed_by(verdict)))
+            for pair in await waiting.pop(0):
+                yield pair
     finally:
         for task in waiting:
             task.cancel()
 
 
-async def _verdicts(moderator: Moderator, policy: Policy, cases: Sequence[Case]) -> tuple[Verdict, ...]:
-    contents = [case.content() for case in cases]
+async def _read(moderator: Moderator, policy: Policy, contents: Sequence[Content]) -> list[tuple[Verdict, Assessment]]:
     while True:
         try:
-            return (await moderator.moderate(contents, policy, patient=True)).verdicts
+            found = await moderator.moderate(contents, policy, patient=True)
+            return list(zip(found.verdicts, found.assessments, strict=True))
         except Overloaded:
             # Other calls of this very run fill the queue.
             await asyncio.sleep(0.05)

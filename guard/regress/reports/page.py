@@ -12,10 +12,11 @@ import msgspec
 from guard import __version__
 from guard.regress.cascade import CascadeReport
 from guard.regress.curves import Curve
+from guard.regress.diff import Diffed
 from guard.regress.evaluate import Report
 from guard.regress.suite import PolicyReport
 
-__all__ = ["evaluation_page", "page"]
+__all__ = ["diff_page", "evaluation_page", "page"]
 
 _FOLDER = Path(__file__).parent
 _PLACE = "__REPORT__"
@@ -24,7 +25,13 @@ _SHARED = {"__STYLE__": "shared.css", "__SCRIPT__": "shared.js"}
 
 def page(reports: Sequence[PolicyReport]) -> str:
     """The page on these policies."""
-    return _filled("page.html", {"version": __version__, "policies": reports})
+    return _filled("page.html", {"version": __version__, "policies": reports, "diffs": []})
+
+
+def diff_page(found: Sequence[Diffed]) -> str:
+    """The page on these comparisons, with the texts of their flips."""
+    diffs = [{"diff": diff, "shown": shown} for diff, shown in found]
+    return _filled("page.html", {"version": __version__, "policies": [], "diffs": diffs})
 
 
 def evaluation_page(
