@@ -97,6 +97,8 @@ def test_the_wheel_of_the_image_is_whole(wheel):
         if path.is_file()
     }
     wanted |= {Path("guard/py.typed"), Path("guard/screen/ordinary.txt")}
+    reports = ROOT / "guard" / "regress" / "reports"
+    wanted |= {path.relative_to(ROOT) for path in reports.iterdir() if path.suffix in (".html", ".css", ".js")}
     assert len(wanted) > 100
     assert {str(path) for path in wanted if not (wheel / path).is_file()} == set()
 
