@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
+from benchmarks.asking import prompt
 from benchmarks.load import Load, Running, bare_litestar, guard_server, load
 from benchmarks.record import write
 from benchmarks.service import COMMAND, collector, sentence
@@ -33,7 +34,7 @@ def production(rounds: int = 5, seconds: int = 4) -> None:
     Without a first level of its own the process asks Redis for every request; with it (the default) for those that it
     has forgotten.
     """
-    bodies = [{"input": sentence(number)} for number in range(TEXTS)]
+    bodies = [{"input": prompt(number)} for number in range(TEXTS)]
     with ExitStack() as stack:
         settings, headers = stack.enter_context(_surroundings())
         servers = {

@@ -1,10 +1,10 @@
 """How a blocked chat looks to its client: as an answer that was filtered, or as an error, in a vendor's words."""
 
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from guard.api.ids import fresh_id
 from guard.chat.options import Options
 from guard.chat.rails import Begun, Refused, prompt_filter_results
 from guard.chat.report import azure_results, mistral_results, moderated, shown
@@ -56,7 +56,7 @@ def blocked_answer(
 
 
 def _common(model: str, kind: str) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{secrets.token_hex(12)}", "object": kind, "created": int(time.time()), "model": model}
+    return {"id": f"chatcmpl-{fresh_id()}", "object": kind, "created": int(time.time()), "model": model}
 
 
 def _refusal(refused: Refused) -> dict[str, Any]:

@@ -7,7 +7,6 @@ client that leaves must end the upstream's work.
 
 import asyncio
 import re
-import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -23,6 +22,7 @@ from guard.api.blocks import blocked_answer, refused_answer, refused_chunks
 from guard.api.body import answer, decoded, read
 from guard.api.chat_options import guard_field, options_of
 from guard.api.errors import ClientGone
+from guard.api.ids import fresh_id
 from guard.api.openai_errors import OPENAI_EXCEPTION_HANDLERS, ErrorBody, OpenAIError, openai_error
 from guard.api.openapi import describe_path, described
 from guard.api.presence import gone
@@ -193,7 +193,7 @@ class _Chat:
         kept = keeping(policy, False if asked.get("store") is False else None, stored=True)
         if kept is None:
             return None
-        call = Call(f"mod_{secrets.token_hex(12)}", "chat", caller.tenant, caller.name, policy, kept)
+        call = Call(f"mod_{fresh_id()}", "chat", caller.tenant, caller.name, policy, kept)
         return _Records(recorder, call)
 
 

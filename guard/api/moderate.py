@@ -5,7 +5,6 @@ turns its exceptions into problem details; the body goes straight from the socke
 answer straight from structs to the socket. docs/decisions/0003 has the figures.
 """
 
-import secrets
 from collections.abc import Sequence
 
 import msgspec
@@ -16,6 +15,7 @@ from litestar.types import Receive, Scope, Send
 from guard.access import Caller
 from guard.api.access import admitted, caller_of
 from guard.api.body import decoded, read
+from guard.api.ids import fresh_id
 from guard.api.openapi import describe_path, described
 from guard.api.presence import while_present
 from guard.api.schemas import ModerateRequest, ModerateResponse, PolicyName, Usage, contents_of, models_of, opening
@@ -79,7 +79,7 @@ def router(service: Service) -> Router:
         done = await service.moderator.moderate(
             contents, policy, only=only, explained=asked.explain, tenant=caller.tenant
         )
-        id, verdicts = f"mod_{secrets.token_hex(12)}", done.verdicts
+        id, verdicts = f"mod_{fresh_id()}", done.verdicts
         if recorder is not None and kept is not None:
             call = Call(id, "moderate", caller.tenant, caller.name, policy, kept, only)
             verdicts = await _recorded(recorder, call, contents, done)

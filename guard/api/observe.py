@@ -5,13 +5,13 @@ few microseconds where a framework middleware costs ten times that.
 """
 
 import re
-import secrets
 import time
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from guard.api.access import RESPONSE_HEADERS
+from guard.api.ids import fresh_id
 from guard.telemetry import OPEN_SPAN, REQUEST_ID, Listener, RequestDone, Tracer
 
 __all__ = ["Observed"]
@@ -76,7 +76,7 @@ def _request_id(scope: HTTPScope) -> bytes:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _ACCEPTABLE_ID.match(value):
             return value
-    return secrets.token_hex(12).encode()
+    return fresh_id().encode()
 
 
 def _traceparent(scope: HTTPScope) -> bytes:
