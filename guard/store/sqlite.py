@@ -404,7 +404,7 @@ class SqliteStore:
             db.execute("PRAGMA wal_autocheckpoint = 8192")
             if not _is_ours(db):
                 db.execute(f"PRAGMA page_size = {_FILE_PAGE}")
-                db.execute("PRAGMA journal_mode = WAL")
+                _use_wal(db)
                 with _transaction(db):
                     # Another process may have been first.
                     if not _is_ours(db):
@@ -422,15 +422,31 @@ def _touch(db: sqlite3.Connection) -> bool:
     return True
 
 
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Keeps a log beside the file from now on. For this SQLite waits for nobody, whatever its timeout says."""
+    ends = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+            time.sleep(0.005)
+
+
 def _is_ours(db: sqlite3.Connection) -> bool:
     """Whether the tables are there; raises StoreError where they are somebody else's."""
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+    # In one statement, so of one moment: between two of them another process may have made the tables.
+    application, version, tables = db.execute(
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), "
+        "(SELECT count(*) FROM sqlite_master)"
+    ).fetchone()
     if (application, version) == (_APPLICATION, _VERSION):
         return True
     if application == _APPLICATION:
         raise StoreError(f"the file is in the form {version} of another Guard; this one reads {_VERSION}")
-    if application or version or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if application or version or tables:
         raise StoreError("the file is another program's database: name another in GUARD_STORE")
     return False
 

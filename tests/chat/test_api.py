@@ -30,7 +30,7 @@ def events(response: httpx.Response) -> list[Any]:
     return [json.loads(event) if event.startswith("{") else event for event in found]
 
 
-def until(condition: Any, seconds: float = 2.0) -> None:
+def until(condition: Any, seconds: float = 15.0) -> None:
     """Waits for what happens in another thread."""
     ends = time.monotonic() + seconds
     while not condition() and time.monotonic() < ends:

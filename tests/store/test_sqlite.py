@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,7 @@ from guard.content import Turn
 from guard.errors import ConfigError, StoreError
 from guard.store import Query, Record, sqlite
 from guard.store.sqlite import SqliteStore, file_of
-from guard.telemetry import StoreFailed, StoreStateChanged
+from guard.telemetry import Listeners, StoreFailed, StoreStateChanged
 from guard.testing import Recorder
 from tests.privacy.canaries import Canaries, found
 from tests.store.conftest import WallClock
@@ -396,3 +397,26 @@ def test_a_setting_that_names_no_file_refuses_to_start(tmp_path: Path, setting: 
     """With what to write instead."""
     with pytest.raises(ConfigError, match=message):
         file_of(setting.format(tmp_path))
+
+
+def test_several_may_be_the_first_at_a_new_file(tmp_path: Path):
+    """Replicas start together: each finds the tables, whoever made them."""
+    failed: list[BaseException] = []
+
+    def open_one(store: SqliteStore) -> None:
+        try:
+            store._open().close()
+        except (sqlite3.Error, StoreError) as exc:
+            failed.append(exc)
+
+    for number in range(30):
+        file = tmp_path / f"{number}.db"
+        threads = [
+            threading.Thread(target=open_one, args=(SqliteStore(file, listener=Listeners(), retention=dict),))
+            for _ in range(5)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
