@@ -446,7 +446,11 @@ def test_a_damaged_store_does_not_keep_the_service_from_starting(tmp_path: Path,
         (tmp_path / "records.db-wal").mkdir()
         (tmp_path / "records.db-wal" / "x").touch()
     with keeping(tmp_path) as kept:
-        assert kept.server.client.get("/readyz").json()["store_problem"]
+        until = time.monotonic() + 10
+        # The file is looked at beside the first requests.
+        while not kept.server.client.get("/readyz").json()["store_problem"]:
+            assert time.monotonic() < until
+            time.sleep(0.02)
         assert kept.moderate("Good morning.", "default").status_code == 200
         assert "not_stored" in str(kept.moderate("You grumpf.", "flagged").json()["results"][0]["reasons"])
         listed = kept.ask("GET", "/records")
