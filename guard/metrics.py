@@ -35,6 +35,13 @@ class Interval(NamedTuple):
             return "–"
         return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
 
+    @property
+    def brief(self) -> str:
+        """The same with two decimals, for tables."""
+        if math.isnan(self.value):
+            return "–"
+        return f"{self.value:.2f} ({self.low:.2f}–{self.high:.2f})"
+
 
 class _Curve(NamedTuple):
     """Counts of true and false positives when everything from a score upwards is flagged, highest score first."""

@@ -3,10 +3,8 @@
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
 """
 
-import math
 from collections.abc import Iterator, Sequence
 
-from guard.metrics import Interval
 from guard.regress.reports.terminal import details, flip_line
 from guard.regress.suite import PolicyReport
 
@@ -48,7 +46,9 @@ def summary(reports: Sequence[PolicyReport]) -> str:
         ]
         for name, found in report.categories.items():
             figures = (found.precision, found.recall, found.f1, found.false_positive_rate)
-            lines.append(f"| {name} | {found.positives} | {found.negatives} | {' | '.join(map(_interval, figures))} |")
+            lines.append(
+                f"| {name} | {found.positives} | {found.negatives} | {' | '.join(one.brief for one in figures)} |"
+            )
         lines += ["", *[f"- ✗ `{r.id}`: {'; '.join(r.missed)}" for r in report.results if r.status == "failed"]]
         if report.flips is not None:
             flips = report.flips
@@ -57,10 +57,6 @@ def summary(reports: Sequence[PolicyReport]) -> str:
             lines += [f"- {flip.direction}: `{flip.id}` {flip_line(flip)}" for flip in flips.flips]
         lines.append("")
     return "\n".join(lines)
-
-
-def _interval(found: Interval) -> str:
-    return "–" if math.isnan(found.value) else f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f})"
 
 
 def _command(kind: str, file: str, line: int, title: str, said: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
 """How verdicts bear attacks, for a terminal: shares with their intervals, what did not withstand, which gates were
 reached."""
 
-import math
 from collections.abc import Callable
 
 from rich.console import Console
@@ -68,9 +67,7 @@ def _categories(report: StabilityReport) -> Table:
 
 
 def _said(found: Kept) -> tuple[str, str]:
-    if math.isnan(found.kept.value):
-        return str(found.cases), "–"
-    return str(found.cases), f"{found.kept.value:.2f} ({found.kept.low:.2f}–{found.kept.high:.2f})"
+    return str(found.cases), found.kept.brief
 
 
 def _weakest(found: AttackStability) -> str:

@@ -78,7 +78,7 @@ def _figures(categories: Mapping[str, CategoryScores], *, intervals: bool) -> Ta
     def said(found: Interval) -> str:
         if math.isnan(found.value):
             return "–"
-        return f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f})" if intervals else f"{found.value:.2f}"
+        return found.brief if intervals else f"{found.value:.2f}"
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("category")
