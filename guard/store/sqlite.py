@@ -357,18 +357,23 @@ class SqliteStore:
         """Does jobs in one transaction, all of them or none; the connection to go on with."""
         live = [job for job in jobs if job.done.set_running_or_notify_cancel()]
         try:
-            if live:
+            try:
                 db = db if db is not None else self._open()
                 with _transaction(db):
                     given = [job.work(db) for job in live]
-                removed = [job.scrub and bool(value) for job, value in zip(live, given, strict=True)]
-                for scrubbed in (False, True):
-                    # Whoever only adds need not wait for the log.
-                    if scrubbed and any(removed):
-                        self._scrub(db)
-                    for job, value, later in zip(live, given, removed, strict=True):
-                        if later is scrubbed:
-                            job.done.set_result(value)
+            finally:
+                # Before anybody is told: who adds again at once finds the room that this took.
+                with self._lock:
+                    self._records -= sum([job.records for job in jobs])
+                    self._bytes -= sum([job.size for job in jobs])
+            removed = [job.scrub and bool(value) for job, value in zip(live, given, strict=True)]
+            for scrubbed in (False, True):
+                # Whoever only adds need not wait for the log.
+                if scrubbed and any(removed):
+                    self._scrub(db)
+                for job, value, later in zip(live, given, removed, strict=True):
+                    if later is scrubbed:
+                        job.done.set_result(value)
         except Exception as exc:  # noqa: BLE001 (whatever it is, those who wait are told, and the writer goes on)
             for job in live:
                 if not job.done.done():
@@ -377,10 +382,6 @@ class SqliteStore:
             if db is not None:
                 db.close()
             db = None
-        finally:
-            with self._lock:
-                self._records -= sum([job.records for job in jobs])
-                self._bytes -= sum([job.size for job in jobs])
         return db
 
     def _scrub(self, db: sqlite3.Connection) -> None:
