@@ -175,7 +175,7 @@ class Settings(_Settings, frozen=True):
     reload_seconds: Annotated[float, Meta(ge=0.05)] = 1.0
     """How often the policy folder, and the file of keys, are looked at for changes."""
     encoder_threads: Annotated[int, Meta(ge=0)] = 0
-    """Texts that are scored at the same time; 0: one per CPU."""
+    """Texts that are scored at the same time, twice as many where several tenants are there; 0: one per CPU."""
     static_tier: bool = False
     """Whether a static tier may settle the plainest texts before the encoder, all with the same low scores."""
 

@@ -10,15 +10,16 @@ regression suite all call it.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from guard.cache import CacheKeyer, VerdictCache
 from guard.cache.claims import Shared
 from guard.content import Content, Turn
-from guard.errors import JudgeFailed, ScreenFailed
+from guard.errors import JudgeFailed, Overloaded, ScreenFailed
 from guard.judge import Answers, Inquiry, Judge, asking
 from guard.policy import Policy, decide, explain
 from guard.question import Choice
@@ -26,16 +27,24 @@ from guard.screen import Material, Screen
 from guard.single_flight import SingleFlight
 from guard.telemetry import OPEN_SPAN, UNTRACED, Listener, ModerationDone, ModerationFailed, Stage, traced
 from guard.text import normalise
-from guard.turns import Turns
+from guard.turns import Crowd, Turns
 from guard.verdict import Assessment, Score, Verdict
 
 __all__ = ["Moderation", "Moderator", "Onlooker"]
 
+T = TypeVar("T")
+
 PIECE = 8
 """Texts that are screened in one turn."""
+SHORT = 256
+"""Characters of the texts that are screened in one turn while several tenants are there: one window, or so."""
+SLICE = 2_000
+"""Characters that are normalised in one turn while several tenants are there: a millisecond or two of the loop."""
 MANY = 1 << 30
 LONG = 10_000
 """Characters from which a call's texts are normalised in a thread."""
+HELD = 0.25
+"""Seconds after which a request is refused whose tenant's queue is full: who comes again at once is slowed down."""
 
 
 class Moderation(msgspec.Struct, frozen=True):
@@ -97,6 +106,7 @@ class Moderator:
         self._clock = clock
         self._turns = turns if turns is not None else Turns(slots=MANY, most=MANY)
         self._onlooker = onlooker
+        self._crowd = Crowd()
         self._flights: SingleFlight[bytes, Assessment] = SingleFlight()
 
     async def moderate(
@@ -124,15 +134,17 @@ class Moderator:
         Raises:
             ValueError: a session of several contents.
             InvalidContent: `only` names a category that the policy does not have.
-            Overloaded: too many texts are waiting already.
+            Overloaded: too many texts are waiting already; where somebody waits for the answer, after a moment.
         """
         started = self._clock()
         if session is not None and len(contents) > 1:
             raise ValueError(f"a session is of one text; there are {len(contents)}")
         for rail in {content.rail for content in contents}:
             policy.active(rail, only)
+        self._crowd.come(tenant)
+        await self._room(tenant, len(contents), patient=patient)
         with traced("normalise"):
-            materials = await _materials(contents)
+            materials = await self._materials(contents, tenant)
         normalised = self._clock()
         asked = only if self.judge is not None else None
         keys = [
@@ -268,27 +280,66 @@ class Moderator:
             await self._cache.release(shared.held)
         return fresh, shared.elsewhere
 
+    async def _room(self, tenant: str, texts: int, *, patient: bool) -> None:
+        """Refuses what has no place before it costs anything.
+
+        Raises:
+            Overloaded: too many texts are waiting already.
+        """
+        try:
+            self._turns.check(tenant, texts)
+        except Overloaded:
+            if not patient:
+                await asyncio.sleep(HELD)
+            raise
+
+    async def _materials(self, contents: Sequence[Content], tenant: str) -> list[Material]:
+        """The contents with their normalised texts; long ones in a thread, for others wait on this loop.
+
+        A thread keeps others waiting too, as long as it runs Python, so beside them many texts are done by and by.
+        """
+        materials: list[Material] = []
+        left = deque(contents)
+        size = SLICE if self._crowd.several else MANY
+        while left:
+            some = _taken(left, _length, characters=size)
+            await self._crowd.turn(tenant)
+            long = sum(map(_length, some)) > LONG
+            materials += await asyncio.to_thread(_normalised, some) if long else _normalised(some)
+        return materials
+
     async def _screened(
         self, materials: list[Material], policy: Policy, deadline: float | None, tenant: str
     ) -> list[Assessment]:
-        pieces = [materials[start : start + PIECE] for start in range(0, len(materials), PIECE)]
+        """The screen's assessments, in pieces, as the tenant's turns come."""
+        found: dict[int, Assessment] = {}
+        left = deque(enumerate(materials))
+
+        async def work() -> None:
+            while left:
+                async with self._turns.turn(tenant):
+                    # Who is alone gets large pieces, which cost less; else others would wait for their end.
+                    size = SHORT if self._crowd.several else MANY
+                    piece = _taken(left, lambda one: len(one[1].normalised.text), characters=size, most=PIECE)
+                    if piece:
+                        read = await self._piece([material for _, material in piece], policy, deadline)
+                        found.update(zip([place for place, _ in piece], read, strict=True))
+
+        pieces = min(self._turns.slots, -(-len(materials) // PIECE))
         with traced("screen"):
             async with self._turns.place(tenant, len(materials)):
-                read = await asyncio.gather(*[self._piece(piece, policy, deadline, tenant) for piece in pieces])
-            assessments = [assessment for piece in read for assessment in piece]
+                await asyncio.gather(*[work() for _ in range(pieces)])
+            assessments = [found[place] for place in range(len(materials))]
             failed = [assessment for assessment in assessments if assessment.failures]
             if failed:
                 self._listener.on_event(ModerationFailed(policy.name, "screen", failed[0].error, len(failed)))
         return assessments
 
-    async def _piece(
-        self, materials: list[Material], policy: Policy, deadline: float | None, tenant: str
-    ) -> list[Assessment]:
-        async with self._turns.turn(tenant):
-            try:
-                return await self.screen.assess(materials, policy, deadline=deadline)
-            except ScreenFailed as exc:
-                return [Assessment(scores={}, failures=("screen",), error=str(exc))] * len(materials)
+    async def _piece(self, materials: list[Material], policy: Policy, deadline: float | None) -> list[Assessment]:
+        try:
+            return await self.screen.assess(materials, policy, deadline=deadline)
+        except ScreenFailed as exc:
+            return [Assessment(scores={}, failures=("screen",), error=str(exc))] * len(materials)
 
     async def _judged(
         self,
@@ -340,11 +391,20 @@ class Moderator:
         return settled
 
 
-async def _materials(contents: Sequence[Content]) -> list[Material]:
-    """The contents with their normalised texts; long ones in a thread, for others wait on this loop."""
-    characters = sum([len(c.text) + sum([len(turn.text) for turn in c.context]) for c in contents])
-    if characters > LONG:
-        return await asyncio.to_thread(lambda: [_material(content) for content in contents])
+def _taken(left: deque[T], length: Callable[[T], int], *, characters: int, most: int = MANY) -> list[T]:
+    """Takes the first of what is left, and of what follows as many as fit into so many characters, at most `most`."""
+    taken: list[T] = []
+    while left and (not taken or (len(taken) < most and length(left[0]) <= characters)):
+        characters -= length(left[0])
+        taken.append(left.popleft())
+    return taken
+
+
+def _length(content: Content) -> int:
+    return len(content.text) + sum([len(turn.text) for turn in content.context])
+
+
+def _normalised(contents: Sequence[Content]) -> list[Material]:
     return [_material(content) for content in contents]
 
 

@@ -91,7 +91,8 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
         told.append(TraceListener())
     listener = Listeners(told)
     threads = _threads(settings)
-    screen = _screen(settings)
+    # As many again for tenants that would wait for another piece to end; idle where one is alone.
+    screen = _screen(settings, 2 * threads)
     judging = _Judging()
 
     def prepare(policies: Mapping[str, Policy]) -> None:
@@ -121,8 +122,7 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
     judging = _judge(settings, lambda: [policy.spec.chat.system_prompt for policy in book])
     _check_models(book, screen, judging.judge)
     most = settings.limits.max_waiting_texts
-    # One piece more than there are threads: a thread that is done finds the next one waiting.
-    turns = Turns(slots=threads + 1, most=most)
+    turns = Turns(slots=threads, most=most, beside=threads)
     cache = _cache(settings, listener)
     shadow = None
     if serving:
@@ -200,7 +200,7 @@ def offline(settings: Settings, policies: Iterable[Policy], *, judge: bool) -> M
         InvalidPolicy, ModelError, ConfigError: with what is wrong and where.
         NoJudge: a judge is asked for and none is configured.
     """
-    screen = _screen(settings)
+    screen = _screen(settings, _threads(settings))
     policies = tuple(policies)
     _check_models(policies, screen, None)
     for policy in policies:
@@ -249,10 +249,10 @@ def _threads(settings: Settings) -> int:
     return settings.encoder_threads or os.cpu_count() or 1
 
 
-def _screen(settings: Settings) -> StandardScreen:
+def _screen(settings: Settings, threads: int) -> StandardScreen:
     return StandardScreen(
         Encoder.shipped(),
-        threads=_threads(settings),
+        threads=threads,
         max_waiting=CROWD * settings.limits.max_waiting_texts,
         static=settings.static_tier,
     )
