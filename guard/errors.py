@@ -10,6 +10,7 @@
     ├── ScreenFailed         the screen could not score a text
     ├── JudgeFailed          the judge could not answer, or not within the deadline
     │   └── NoJudge          there is none, and only a judge can do what was asked
+    ├── ModerationFailed     a stage failed, and the answer that was asked for has no word for that
     ├── NoUpstream           a chat was asked for, and nobody is configured to answer
     ├── UpstreamFailed       a chat's upstream cannot be reached, is too slow, or says what is no answer
     ├── UpstreamRefused      a chat's upstream does not want the request; carries its own answer
@@ -36,6 +37,7 @@ __all__ = [
     "JudgeFailed",
     "LimitExceeded",
     "ModelError",
+    "ModerationFailed",
     "NoJudge",
     "NoUpstream",
     "Overloaded",
@@ -120,6 +122,15 @@ class JudgeFailed(GuardError):
 
 class NoJudge(JudgeFailed):
     """Only a judge can do what was asked, and none is configured."""
+
+
+class ModerationFailed(GuardError):
+    """A stage failed and the policy holds the text back for that, which the answer's form cannot say; `retry_after` is
+    in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__("a stage of the moderation failed, and the policy lets nothing pass then")
+        self.retry_after = 1
 
 
 class Unauthenticated(GuardError):

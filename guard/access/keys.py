@@ -99,9 +99,13 @@ class Caller(NamedTuple):
             Forbidden: it names one that is not the caller's.
         """
         name = named or self.default_policy or (self.policies[0] if self.policies else default)
-        if self.policies and name.partition("@")[0] not in self.policies:
+        if not self.may_use(name):
             raise Forbidden(f"this key may not use the policy `{name}`; it may use: {', '.join(self.policies)}")
         return name
+
+    def may_use(self, policy: str) -> bool:
+        """Whether this policy, or a version of it, is among the caller's."""
+        return not self.policies or policy.partition("@")[0] in self.policies
 
     def require(self, role: Role) -> None:
         """Raises Forbidden where the caller's role does not suffice."""

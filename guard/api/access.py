@@ -14,8 +14,12 @@ RESPONSE_HEADERS: ContextVar[list[tuple[bytes, bytes]]] = ContextVar("response_h
 """Headers that the answer to the present request gets besides its own."""
 
 
+_KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"ocp-apim-subscription-key")
+"""Where keys are looked for, in this order; the last three are Azure's, Google's and Azure's again."""
+
+
 def caller_of(scope: Scope, gate: Gate, role: Role = "client") -> Caller:
-    """Whose request this is. The key is a bearer token, or in `x-api-key` or Azure's `api-key`.
+    """Whose request this is. The key is a bearer token, or in a header that another vendor's clients have for it.
 
     Raises:
         Unauthenticated, Forbidden: see `Gate.caller`.
@@ -41,7 +45,8 @@ async def admitted(gate: Gate, caller: Caller, characters: int) -> None:
 
 
 def _presented(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    found = {name: value for name, value in headers if name in (b"authorization", b"x-api-key", b"api-key")}
-    kind, _, token = found.get(b"authorization", b"").partition(b" ")
-    key = token.strip() if kind.lower() == b"bearer" else found.get(b"x-api-key", found.get(b"api-key", b""))
-    return key.decode("latin-1")
+    found = {name: value for name, value in headers if name in _KEY_HEADERS}
+    kind, _, token = found.pop(b"authorization", b"").partition(b" ")
+    if kind.lower() == b"bearer":
+        return token.strip().decode("latin-1")
+    return next((found[name].decode("latin-1") for name in _KEY_HEADERS if name in found), "")

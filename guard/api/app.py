@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from guard.api import chat, decisions, moderate, openapi, operations, policies, records
+from guard.api.dialects import openai
 from guard.api.errors import EXCEPTION_HANDLERS
 from guard.api.observe import Observed
 from guard.errors import StoreError
@@ -32,6 +33,7 @@ def create_app(service: Service) -> Observed:
             moderate.router(service),
             decisions.router(service),
             chat.router(service),
+            openai.router(service),
             policies.router(service),
             records.router(service),
             operations.router(service),

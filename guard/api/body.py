@@ -47,8 +47,8 @@ async def read(scope: Scope, receive: Receive, limit: int) -> bytes:
             return body
 
 
-def decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """A body as the decoder's type.
+def decoded(body: bytes, decoder: msgspec.json.Decoder[T], example: str = '{"input": "a text"}') -> T:
+    """A body as the decoder's type. `example`: a body that would do.
 
     Raises:
         MalformedBody: no JSON, no UTF-8, or nested too deeply.
@@ -60,7 +60,7 @@ def decoded(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         message, _, place = str(exc).partition(" - at `")
         raise SchemaMismatch(message, path=place.rstrip("`") or "$") from exc
     except msgspec.DecodeError as exc:
-        raise MalformedBody(f'{exc}; expected a JSON object such as {{"input": "a text"}}') from exc
+        raise MalformedBody(f"{exc}; expected a JSON object such as {example}") from exc
     except UnicodeDecodeError as exc:
         raise MalformedBody(f"The body is not valid UTF-8 (byte {exc.start})") from exc
     except RecursionError as exc:

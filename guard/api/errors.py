@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem details: what is wrong, where, and what to do. Never the text itself."""
 
 import http
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,6 +15,7 @@ from guard.errors import (
     InvalidContent,
     InvalidPolicy,
     LimitExceeded,
+    ModerationFailed,
     Overloaded,
     PolicyNotFound,
     RateLimited,
@@ -35,6 +36,7 @@ __all__ = [
     "Unread",
     "UnsupportedEncoding",
     "log_unexpected",
+    "speaking",
 ]
 
 MEDIA_TYPE = "application/problem+json"
@@ -117,22 +119,43 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     request_id: str | None = None
 
 
-def _respond(problem: ProblemDetails, headers: dict[str, str] | None = None) -> Response[bytes]:
-    body = msgspec.json.encode(msgspec.structs.replace(problem, request_id=REQUEST_ID.get() or None))
-    return Response(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
-
-
 def _problem(name: str, title: str, status: int, detail: str, **more: Any) -> ProblemDetails:
     return ProblemDetails(f"urn:guard:problem:{name}", title, status, detail, **more)
 
 
-_BUSY = {
+_BUSY: dict[type[GuardError], tuple[str, str]] = {
+    ModerationFailed: ("moderation-failed", "A stage of the moderation failed"),
     Overloaded: ("overloaded", "Too busy right now"),
     StoreError: ("store-failed", "The store of records failed"),
 }
 
 
-def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
+def _problem_of(request: Request[Any, Any, Any], exc: Exception) -> tuple[ProblemDetails, dict[str, str]]:
+    """What is wrong, with the headers that tell it too. `type` is what dialects go by."""
+    match exc:
+        case HTTPException():
+            return _http(request, exc)
+        case GuardError():
+            return _known(exc)
+        case _:
+            return _unexpected(exc)
+
+
+def speaking(told: Callable[[ProblemDetails], object]) -> dict[Any, Any]:
+    """Exception handlers of a dialect: `told` gives the body of an error. The status stays, but 422 is 400: these
+    dialects do not part the two."""
+
+    def handle(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+        problem, headers = _problem_of(request, exc)
+        if problem.status == 422:
+            problem = msgspec.structs.replace(problem, status=400)
+        body = msgspec.json.encode(told(problem))
+        return Response(body, status_code=problem.status, media_type="application/json", headers=headers)
+
+    return {GuardError: handle, HTTPException: handle, Exception: handle}
+
+
+def _known(exc: GuardError) -> tuple[ProblemDetails, dict[str, str]]:
     """An error of Guard's own tree."""
     said = str(exc)
     headers: dict[str, str] = {}
@@ -166,15 +189,19 @@ def _known(request: Request[Any, Any, Any], exc: GuardError) -> Response[bytes]:
         case RateLimited(limit=limit, retry_after=wait):
             problem = _problem("rate-limited", "Too much for this API key", 429, said, limit="rate", allowed=limit)
             headers = {"Retry-After": str(wait)} if wait is not None else {}
-        case Overloaded(retry_after=retry_after) | StoreError(retry_after=retry_after):
+        case (
+            Overloaded(retry_after=retry_after)
+            | StoreError(retry_after=retry_after)
+            | ModerationFailed(retry_after=retry_after)
+        ):
             problem = _problem(*_BUSY[type(exc)], 503, f"{said}; try again later")
             headers = {"Retry-After": str(retry_after)}
         case _:
-            return _unexpected(request, exc)
-    return _respond(problem, headers)
+            return _unexpected(exc)
+    return problem, headers
 
 
-def _http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[bytes]:
+def _http(request: Request[Any, Any, Any], exc: HTTPException) -> tuple[ProblemDetails, dict[str, str]]:
     """An error of the framework: no such route, wrong method, a body that is too large."""
     status = exc.status_code
     title = http.HTTPStatus(status).phrase
@@ -188,7 +215,7 @@ def _http(request: Request[Any, Any, Any], exc: HTTPException) -> Response[bytes
         problem = _problem("method-not-allowed", title, 405, "The route does not have this method")
     else:
         problem = _problem(title.lower().replace(" ", "-"), title, status, title)
-    return _respond(problem, dict(exc.headers or {}))
+    return problem, dict(exc.headers or {})
 
 
 def log_unexpected(exc: Exception) -> None:
@@ -196,9 +223,15 @@ def log_unexpected(exc: Exception) -> None:
     structlog.get_logger("guard").error("request_failed", error=type(exc).__name__, where=where(exc))
 
 
-def _unexpected(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+def _unexpected(exc: Exception) -> tuple[ProblemDetails, dict[str, str]]:
     log_unexpected(exc)
-    return _respond(_problem("internal-error", "Internal Server Error", 500, "Guard failed; its log tells where"))
+    return _problem("internal-error", "Internal Server Error", 500, "Guard failed; its log tells where"), {}
 
 
-EXCEPTION_HANDLERS: dict[Any, Any] = {GuardError: _known, HTTPException: _http, Exception: _unexpected}
+def _handle(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+    problem, headers = _problem_of(request, exc)
+    body = msgspec.json.encode(msgspec.structs.replace(problem, request_id=REQUEST_ID.get() or None))
+    return Response(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {GuardError: _handle, HTTPException: _handle, Exception: _handle}

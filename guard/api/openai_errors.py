@@ -13,6 +13,7 @@ from guard.errors import (
     InvalidContent,
     JudgeFailed,
     LimitExceeded,
+    ModerationFailed,
     NoJudge,
     NoUpstream,
     Overloaded,
@@ -50,6 +51,13 @@ class _Answer(NamedTuple):
     headers: dict[str, str] | None = None
 
 
+_BUSY: dict[type[GuardError], str] = {
+    ModerationFailed: "moderation_failed",
+    Overloaded: "overloaded",
+    StoreError: "store_failed",
+}
+
+
 def openai_error(exc: Exception) -> OpenAIError:
     """What an error is in OpenAI's words: the same in a response and in the middle of a stream."""
     return _told(exc).error
@@ -83,9 +91,12 @@ def _told(exc: Exception) -> _Answer:
             return _Answer(404, OpenAIError(said, "invalid_request_error", "guard.policy", "policy_not_found"))
         case JudgeFailed():
             return _Answer(503, OpenAIError(said, "server_error", code="judge_failed"))
-        case Overloaded(retry_after=retry_after) | StoreError(retry_after=retry_after):
-            code = "overloaded" if isinstance(exc, Overloaded) else "store_failed"
-            error = OpenAIError(f"{said}; try again later", "server_error", code=code)
+        case (
+            Overloaded(retry_after=retry_after)
+            | StoreError(retry_after=retry_after)
+            | ModerationFailed(retry_after=retry_after)
+        ):
+            error = OpenAIError(f"{said}; try again later", "server_error", code=_BUSY[type(exc)])
             return _Answer(503, error, {"Retry-After": str(retry_after)})
         case _:
             log_unexpected(exc)

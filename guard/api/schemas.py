@@ -29,7 +29,9 @@ __all__ = [
     "Readiness",
     "Usage",
     "ValidationProblem",
+    "check_count",
     "check_length",
+    "checked_text",
     "contents_of",
     "models_of",
     "opening",
@@ -203,7 +205,7 @@ def contents_of(request: ModerateRequest, limits: Limits) -> list[Content]:
     """
     match request.input:
         case str() as text:
-            contents = [Content.of(_text(text, "$.input", limits), rail=request.rail or Rail.INPUT)]
+            contents = [Content.of(checked_text(text, "$.input", limits), rail=request.rail or Rail.INPUT)]
         case []:
             raise InvalidContent("`input` is an empty list: send at least one text, or a conversation with a turn")
         case [str(), *_] as texts:
@@ -214,19 +216,19 @@ def contents_of(request: ModerateRequest, limits: Limits) -> list[Content]:
 
 
 def _texts(texts: list[Any], rail: Rail, limits: Limits) -> list[Content]:
-    _check_count(len(texts), "texts in one request", limits)
+    check_count(len(texts), "texts in one request", limits)
     contents = []
     for index, text in enumerate(texts):
         path = f"$.input[{index}]"
         if not isinstance(text, str):
             raise InvalidContent("a list holds either texts or the messages of one conversation, not both", path=path)
-        contents.append(Content.of(_text(text, path, limits), rail=rail))
+        contents.append(Content.of(checked_text(text, path, limits), rail=rail))
     return contents
 
 
 def _conversation(messages: list[Any], rail: Rail | None, limits: Limits) -> Content:
     """The last turn, with the turns before it as its context."""
-    _check_count(len(messages), "messages in one conversation", limits)
+    check_count(len(messages), "messages in one conversation", limits)
     turns, uninspected = [], []
     for index, message in enumerate(messages):
         path = f"$.input[{index}]"
@@ -263,14 +265,16 @@ def _message_text(message: Message, path: str) -> tuple[str, list[str]]:
     return "\n".join(texts), unseen
 
 
-def _text(text: str, path: str, limits: Limits) -> str:
+def checked_text(text: str, path: str, limits: Limits) -> str:
+    """A text that can be moderated. Raises InvalidContent, LimitExceeded."""
     if not text:
         raise InvalidContent("the text is empty: there is nothing to moderate", path=path)
     check_length(len(text), path, limits)
     return text
 
 
-def _check_count(count: int, what: str, limits: Limits) -> None:
+def check_count(count: int, what: str, limits: Limits) -> None:
+    """Raises LimitExceeded where that is too many of `what` for one request."""
     if count > limits.max_texts:
         message = f"{count} {what}; the limit is {limits.max_texts} (max_texts)"
         raise LimitExceeded(message, limit="max_texts", allowed=limits.max_texts)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from guard.chat.options import Guardrail
+from guard.dialects.taxonomy import hardest, under
 from guard.policy import Policy
 from guard.verdict import Action, ActionWord, CategoryVerdict, Verdict
 
@@ -36,22 +37,12 @@ class RailReport(msgspec.Struct, frozen=True):
         """Of several texts the hardest action, and every category that was violated."""
         found = {
             name: CategoryReport(category.score, category.threshold, category.action)
-            for name, category in _hardest(verdicts).items()
+            for name, category in hardest(verdicts).items()
             if category.violated
         }
         action = max((Action.of(verdict.action) for verdict in verdicts), default=Action.ALLOW)
         uninspected = tuple(part for verdict in verdicts for part in verdict.uninspected)
         return cls(action.word, found, uninspected, any(verdict.degraded for verdict in verdicts))
-
-
-def _hardest(verdicts: Iterable[Verdict]) -> dict[str, CategoryVerdict]:
-    """Each category's hardest verdict of several texts; of equally hard ones that with the highest score."""
-    found: dict[str, CategoryVerdict] = {}
-    for verdict in verdicts:
-        for name, category in verdict.categories.items():
-            if name not in found or _hardness(found[name]) < _hardness(category):
-                found[name] = category
-    return found
 
 
 def shown(policy: Policy, prompt: RailReport, answer: RailReport | None) -> dict[str, Any]:
@@ -61,20 +52,6 @@ def shown(policy: Policy, prompt: RailReport, answer: RailReport | None) -> dict
         "input": prompt,
         "output": answer,
     }
-
-
-def _by_names(policy: Policy, names: str, found: Mapping[str, CategoryVerdict]) -> dict[str, CategoryVerdict]:
-    """Categories under the names of another taxonomy (a field of `Maps`), each the hardest of those with that name.
-
-    What has no name there keeps its own.
-    """
-    renamed: dict[str, CategoryVerdict] = {}
-    for own, category in found.items():
-        maps = policy.spec.categories[own].maps
-        for name in getattr(maps, names) or (own,):
-            if name not in renamed or _hardness(renamed[name]) < _hardness(category):
-                renamed[name] = category
-    return renamed
 
 
 def moderated(
@@ -99,7 +76,7 @@ def azure_results(policy: Policy, verdicts: Iterable[Verdict]) -> dict[str, Any]
     A severity says what the policy does about it: flag is low, redact and review are medium, block is high.
     """
     results: dict[str, Any] = {}
-    for name, category in _by_names(policy, "azure", _hardest(verdicts)).items():
+    for name, category in under(policy, "azure", hardest(verdicts)).items():
         filtered = category.action == "block"
         if name in _AZURE_HARMS:
             results[name] = {"filtered": filtered, "severity": _AZURE_SEVERITIES[category.action]}
@@ -110,12 +87,12 @@ def azure_results(policy: Policy, verdicts: Iterable[Verdict]) -> dict[str, Any]
 
 def mistral_results(policy: Policy, verdicts: Sequence[Verdict], guardrails: Sequence[Guardrail]) -> dict[str, Any]:
     """Mistral's `guardrails.results`: what the policy blocks, and what the request's own guardrails do."""
-    blocking = {name: category for name, category in _hardest(verdicts).items() if category.action == "block"}
+    blocking = {name: category for name, category in hardest(verdicts).items() if category.action == "block"}
     results = {}
     for guardrail in guardrails:
         found = {name: category for verdict in verdicts for name, category in guardrail.found(verdict).items()}
         if found or guardrail.on_failure:
-            results[guardrail.name] = _mistral_result(policy, _by_names(policy, "mistral", found))
+            results[guardrail.name] = _mistral_result(policy, under(policy, "mistral", found))
     return results or {"guard": _mistral_result(policy, blocking)}
 
 
@@ -131,7 +108,7 @@ def _openai_results(policy: Policy, model: str, texts: Sequence[Sequence[Verdict
 
 
 def _openai_result(policy: Policy, model: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    found = _by_names(policy, "openai", _hardest(verdicts))
+    found = under(policy, "openai", hardest(verdicts))
     return {
         "type": "moderation_result",
         "model": model,
@@ -148,7 +125,3 @@ def _mistral_result(policy: Policy, found: Mapping[str, CategoryVerdict]) -> dic
         for name, category in found.items()
     }
     return {"model_name": policy.name, "decisions": decisions, "violated": True, "action": "block"}
-
-
-def _hardness(category: CategoryVerdict) -> tuple[Action, float]:
-    return Action.of(category.action), category.score

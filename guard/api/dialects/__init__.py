@@ -1,0 +1,1 @@
+"""Other vendors' moderation routes: their requests, their answers, their errors."""
