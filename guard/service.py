@@ -28,6 +28,7 @@ from guard.config import JudgeSettings, Settings, TraceSettings, UpstreamSetting
 from guard.errors import ConfigError, InvalidPolicy, NoJudge, Problem
 from guard.judge import Judge
 from guard.judge.rendering import WRAPPINGS
+from guard.memory import give_back
 from guard.moderator import Moderator
 from guard.policy import BookStatus, PatternNames, Policy, PolicyBook
 from guard.policy.calibration import Model, misfits
@@ -107,6 +108,8 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
         names = tuple(policy.name for policy in book)
         problems = tuple(str(problem) for problem in status.problems)
         listener.on_event(PoliciesChanged(not problems, names, problems))
+        # What was read, and the policies that were replaced, are garbage now.
+        give_back()
 
     secret = settings.cache_secret
     book = PolicyBook(
