@@ -40,6 +40,8 @@ SHORT = 256
 """Characters of the texts that are screened in one turn while several tenants are there: one window, or so."""
 SLICE = 2_000
 """Characters that are normalised in one turn while several tenants are there: a millisecond or two of the loop."""
+DECIDED = 32
+"""Texts that are decided on in one turn."""
 MANY = 1 << 30
 LONG = 10_000
 """Characters from which a call's texts are normalised in a thread."""
@@ -166,20 +168,8 @@ class Moderator:
                 # That work is another call's, and so are its spans.
                 OPEN_SPAN.get().put("guard.waited_for", len(missing) - len(own))
         assessments = [hit if hit is not None else fresh[key] for key, hit in zip(keys, known, strict=True)]
-        verdicts = [
-            decide(
-                policy,
-                assessment,
-                material.normalised,
-                rail=material.content.rail,
-                only=only,
-                uninspected=material.content.uninspected,
-                cached=hit is not None,
-                judge=self.judge is not None,
-                cuts=cuts,
-            )
-            for assessment, material, hit in zip(assessments, materials, known, strict=True)
-        ]
+        cached = [hit is not None for hit in known]
+        verdicts = await self._decided(policy, materials, assessments, cached, only=only, cuts=cuts, tenant=tenant)
         if explained:
             verdicts = [
                 _explained(verdict, policy, assessment, material)
@@ -307,6 +297,39 @@ class Moderator:
             long = sum(map(_length, some)) > LONG
             materials += await asyncio.to_thread(_normalised, some) if long else _normalised(some)
         return materials
+
+    async def _decided(
+        self,
+        policy: Policy,
+        materials: Sequence[Material],
+        assessments: Sequence[Assessment],
+        cached: Sequence[bool],
+        *,
+        only: frozenset[str] | None,
+        cuts: bool,
+        tenant: str,
+    ) -> list[Verdict]:
+        """One verdict for each assessment; many of them by and by where others are there."""
+        verdicts: list[Verdict] = []
+        for start in range(0, len(assessments), DECIDED):
+            if start:
+                await self._crowd.turn(tenant)
+            some = slice(start, start + DECIDED)
+            verdicts += [
+                decide(
+                    policy,
+                    assessment,
+                    material.normalised,
+                    rail=material.content.rail,
+                    only=only,
+                    uninspected=material.content.uninspected,
+                    cached=hit,
+                    judge=self.judge is not None,
+                    cuts=cuts,
+                )
+                for assessment, material, hit in zip(assessments[some], materials[some], cached[some], strict=True)
+            ]
+        return verdicts
 
     async def _screened(
         self, materials: list[Material], policy: Policy, deadline: float | None, tenant: str

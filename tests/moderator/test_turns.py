@@ -302,3 +302,39 @@ async def test_a_long_call_leaves_the_event_loop_to_others_between_its_slices(mo
     await asyncio.gather(many, mine)
     assert order.index("mine") <= 4
     assert order.count("flood") == 9
+
+
+async def test_deciding_on_many_known_texts_leaves_the_event_loop_to_others(monkeypatch):
+    """A call of texts that the cache knows costs the loop alone, and is no one piece either."""
+    moderator = a_moderator(FixedScreen({"hate": 0.1}), entries=1_000, recorder=Recorder())
+    policy = a_policy(["hate"])
+    order: list[str] = []
+    real = moderator_module.decide
+
+    def watched(policy, assessment, normalised, **options):
+        order.append(normalised.original.split()[0])
+        return real(policy, assessment, normalised, **options)
+
+    monkeypatch.setattr(moderator_module, "decide", watched)
+    texts = [f"flood {n}" for n in range(3 * moderator_module.DECIDED)]
+    for known in (False, True):
+        order.clear()
+        many = asyncio.create_task(moderator.moderate(contents(*texts), policy, tenant="loud"))
+        mine = asyncio.create_task(moderator.moderate(contents("mine"), policy, tenant="quiet"))
+        done, _ = await asyncio.gather(many, mine)
+        assert [verdict.cached for verdict in done.verdicts] == [known] * len(texts)
+    assert order.index("mine") == moderator_module.DECIDED
+    assert order.count("flood") == len(texts)
+
+
+async def test_who_is_alone_is_decided_on_in_one_piece(monkeypatch):
+    """The loop is not gone round for nobody."""
+    moderator = a_fair_moderator(SlowScreen())
+    clock = SteppingClock()
+    moderator._crowd = Crowd(clock)
+    clock.step(2 * LATELY)
+    texts = [f"text {n}" for n in range(3 * moderator_module.DECIDED)]
+    waited = []
+    monkeypatch.setattr(moderator._crowd._turns, "turn", waited.append)
+    assert len((await moderator.moderate(contents(*texts), a_policy(["hate"]))).verdicts) == len(texts)
+    assert not waited
