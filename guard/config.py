@@ -47,6 +47,8 @@ class ServerSettings(_Settings, frozen=True):
     """How long requests in flight may go on after SIGTERM."""
     body_seconds: Annotated[float, Meta(gt=0.0)] = 30.0
     """How long a request's body may take to come whole; after that it is answered with 408."""
+    unread_seconds: Annotated[float, Meta(gt=0.0)] = 60.0
+    """How long a client may take nothing of an answer that lies ready for it; then its connection ends."""
     max_connections: Annotated[int, Meta(ge=1)] = 10_000
     """Open connections; past that new ones get 503. Fewer where the system allows too few open files."""
     keep_alive_seconds: Annotated[int, Meta(ge=1)] = 5

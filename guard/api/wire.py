@@ -63,14 +63,19 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol. A head that is too large is answered with 400; one that takes too long ends the connection.
 
     A body that takes longer than `body_seconds` makes reading it raise `BodyTooSlow`; where nobody reads it the
-    connection ends. Past `connections.room` a connection may ask about health and nothing else, and past `SPARE` of
+    connection ends. So it does where an answer waits and the client takes nothing of it for `unread_seconds`. Past
+    `connections.room` a connection may ask about health and nothing else, and past `SPARE` of
     those not even that: the rest is 503. How large a body may be is bounded where it is read (`guard.api.body`).
     """
 
-    def __init__(self, *args: Any, connections: Connections, body_seconds: float, **more: Any) -> None:
+    def __init__(
+        self, *args: Any, connections: Connections, body_seconds: float, unread_seconds: float, **more: Any
+    ) -> None:
         super().__init__(*args, **more)
         self._seats = connections
         self._body_seconds = body_seconds
+        self._unread_seconds = unread_seconds
+        self._unread: asyncio.TimerHandle | None = None
         self._heads = 0
         self._in_head = True
         self._incomplete = 0
@@ -94,6 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._seats.open -= 1
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -122,6 +128,31 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._late is not None:
             self._stop_waiting()
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+
+    def _watch(self, size: int) -> None:
+        self._unread = self.loop.call_later(self._unread_seconds, self._still_unread, size)
+
+    def _stop_watching(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _still_unread(self, before: int) -> None:
+        """Nothing is added while so much waits: what has become less has been taken."""
+        size = self.transport.get_write_buffer_size()
+        if size < before:
+            self._watch(size)
+        else:
+            # Closing would wait for the client to take it.
+            self.transport.abort()
 
     def _wait(self, seconds: float) -> None:
         self._late = self.loop.call_later(seconds, self._too_late)

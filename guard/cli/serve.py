@@ -90,7 +90,10 @@ def command(
         port=server_settings.port,
         loop="uvloop",
         http=functools.partial(  # type: ignore[arg-type]
-            BoundedProtocol, connections=service.connections, body_seconds=server_settings.body_seconds
+            BoundedProtocol,
+            connections=service.connections,
+            body_seconds=server_settings.body_seconds,
+            unread_seconds=server_settings.unread_seconds,
         ),
         # A connection that became a WebSocket would leave the bounds of this protocol, and no route speaks it.
         ws="none",

@@ -22,7 +22,8 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 @pytest.fixture(scope="module")
 def bounded() -> Iterator[Server]:
     """A server with a second for a body and for a pause, and room for a few connections."""
-    with serving(GUARD_BODY_SECONDS="1.5", GUARD_KEEP_ALIVE_SECONDS="2", GUARD_MAX_CONNECTIONS=str(ROOM)) as running:
+    settings = {"GUARD_BODY_SECONDS": "1.5", "GUARD_KEEP_ALIVE_SECONDS": "2", "GUARD_UNREAD_SECONDS": "1"}
+    with serving(**settings, GUARD_MAX_CONNECTIONS=str(ROOM)) as running:
         yield running
 
 
@@ -164,6 +165,43 @@ def test_a_body_that_nobody_reads_ends_its_connection(open_to: Callable[[], sock
                 if client.recv(65_536) == b"":
                     break
     assert 1.0 < time.monotonic() - started < 3
+
+
+def many_texts() -> bytes:
+    """A request whose answer has half a megabyte: more than the system takes from a server at once, mostly."""
+    body = json.dumps({"input": ["Good morning."] * 256}).encode()
+    return head("/moderate", len(body)) + body
+
+
+def unhurried(open_to: Callable[[], socket.socket]) -> socket.socket:
+    """A connection of which the system holds little for its client."""
+    client = open_to()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    return client
+
+
+def test_an_answer_that_nobody_takes_ends_its_connection(bounded: Server, open_to: Callable[[], socket.socket]):
+    """It is not kept for a client that reads nothing."""
+    client = unhurried(open_to)
+    # Several answers: the system itself holds up to a few megabytes for a client.
+    client.sendall(many_texts() * 20)
+    # The one that asks is the second connection.
+    wait_until(lambda: gauge(bounded, "guard_connections") == 2)
+    wait_until(lambda: gauge(bounded, "guard_connections") == 1)
+
+
+def test_an_answer_that_is_taken_by_and_by_arrives_whole(bounded: Server, open_to: Callable[[], socket.socket]):
+    """Slowly is not never, also where it takes longer than the bound."""
+    client = unhurried(open_to)
+    client.sendall(many_texts().replace(b"Host: x", b"Host: x\r\nConnection: close"))
+    told, begun = b"", time.monotonic()
+    while time.monotonic() - begun < 2.5:
+        told += client.recv(16_384)
+        time.sleep(0.1)
+    told += rest(client)
+    start, _, body = told.partition(b"\r\n\r\n")
+    assert b" 200 " in start.splitlines()[0]
+    assert len(json.loads(body)["results"]) == 256
 
 
 def test_an_idle_connection_ends_and_a_used_one_stays(open_to: Callable[[], socket.socket]):
