@@ -3,15 +3,10 @@
 The API and the command line both start here; nothing else chooses an implementation.
 """
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Annotated, NamedTuple
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Mapping
 
 import msgspec
-import yaml
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
 
 from guard import __version__
@@ -22,12 +17,11 @@ from guard.cache import VerdictCache
 from guard.cache.memory import MemoryCache
 from guard.cache.redis import RedisCache
 from guard.chat.rails import GuardedChat
-from guard.chat.upstream import RemoteUpstream, SystemRole, Upstream, Upstreams
+from guard.chat.upstream import Upstreams
 from guard.chat.watched import WatchedUpstream
-from guard.config import JudgeSettings, Settings, TraceSettings, UpstreamSettings
-from guard.errors import ConfigError, InvalidPolicy, NoJudge, Problem
+from guard.config import Settings
+from guard.errors import InvalidPolicy, NoJudge, Problem
 from guard.judge import Judge
-from guard.judge.rendering import WRAPPINGS
 from guard.memory import give_back
 from guard.moderator import Moderator
 from guard.policy import BookStatus, PatternNames, Policy, PolicyBook
@@ -36,6 +30,9 @@ from guard.redis_client import connecting
 from guard.screen.encoder import Encoder
 from guard.screen.patterns import CATALOGUE, check_regex
 from guard.screen.standard import StandardScreen
+from guard.service.extras import tracing
+from guard.service.judging import Judging, judging_of
+from guard.service.upstreams import upstreams as remote_upstreams
 from guard.shadow import LeisurelyJudge, LeisurelyScreen, Shadow
 from guard.store.recorder import Recorder
 from guard.store.sqlite import SqliteStore, file_of
@@ -49,9 +46,7 @@ from guard.telemetry import (
     PrometheusListener,
     Queue,
     TraceListener,
-    Tracer,
 )
-from guard.telemetry.sampling import Sampling
 from guard.turns import CROWD, Turns
 
 __all__ = ["Service", "build", "judge_model", "offline", "pattern_names", "shipped_model", "tracing"]
@@ -94,7 +89,7 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
     threads = _threads(settings)
     # As many again for tenants that would wait for another piece to end; idle where one is alone.
     screen = _screen(settings, 2 * threads)
-    judging = _Judging()
+    judging = Judging()
 
     def prepare(policies: Mapping[str, Policy]) -> None:
         if settings.default_policy not in policies:
@@ -122,7 +117,7 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
         keyed=settings.access.keys is not None or not serving,
     )
     tell(book.status)
-    judging = _judge(settings, lambda: [policy.spec.chat.system_prompt for policy in book])
+    judging = judging_of(settings, lambda: [policy.spec.chat.system_prompt for policy in book])
     _check_models(book, screen, judging.judge)
     most = settings.limits.max_waiting_texts
     turns = Turns(slots=threads, most=most, beside=threads)
@@ -147,7 +142,7 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
         turns=turns,
         onlooker=shadow,
     )
-    upstreams = _upstreams(settings.upstream, listener)
+    upstreams = remote_upstreams(settings.upstream, listener)
     if not upstreams and judging.upstream is not None:
         # Nobody else answers, and a model that can is here already.
         upstreams = Upstreams([WatchedUpstream(judging.upstream, listener)], {})
@@ -208,7 +203,7 @@ def offline(settings: Settings, policies: Iterable[Policy], *, judge: bool) -> M
     _check_models(policies, screen, None)
     for policy in policies:
         screen.prepare(policy)
-    judging = _judge(settings, list) if judge else _Judging()
+    judging = judging_of(settings, list) if judge else Judging()
     _check_models(policies, screen, judging.judge)
     if judge and judging.judge is None:
         raise NoJudge(
@@ -261,22 +256,6 @@ def _screen(settings: Settings, threads: int) -> StandardScreen:
     )
 
 
-def tracing(asked: TraceSettings, listener: Listener) -> Tracer | None:
-    """Who records traces; OpenTelemetry is imported only where they are asked for.
-
-    Raises:
-        ConfigError: it is not installed, or a setting of its own is wrong.
-    """
-    # OpenTelemetry's own word for off.
-    if not asked.endpoint or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return None
-    try:
-        from guard.telemetry.otlp import OtlpTracer  # noqa: PLC0415
-    except ImportError as exc:
-        raise ConfigError(f"GUARD_OTLP_ENDPOINT {_remedy(exc, 'otel')}") from exc
-    return OtlpTracer(asked.endpoint, Sampling(asked.share, asked.asked_per_second), listener)
-
-
 def _gate(settings: Settings, listener: Listener) -> Gate:
     """Who is let in; the rates are shared where the verdicts are.
 
@@ -301,130 +280,3 @@ def _cache(settings: Settings, listener: Listener) -> VerdictCache:
     if kept.redis_url:
         return RedisCache(kept.redis_url, ttl=kept.ttl_seconds, entries=kept.entries, listener=listener)
     return MemoryCache(entries=kept.entries, ttl=kept.ttl_seconds)
-
-
-class _Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One server of the file that GUARD_UPSTREAMS names."""
-
-    name: str
-    url: str
-    key_env: str = ""
-    models: tuple[str, ...] = ()
-    system_role: SystemRole = "system"
-    timeout_seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 600.0
-
-
-def _upstreams(asked: UpstreamSettings, listener: Listener) -> Upstreams:
-    """The servers that answer chats.
-
-    Raises:
-        ConfigError: an address is none, or the file is missing or wrong.
-    """
-    if asked.url:
-        listed = [_Listed("upstream", asked.url, system_role=asked.system_role, timeout_seconds=asked.timeout_seconds)]
-        keys = [asked.key]
-    elif asked.file is not None:
-        listed = _listed(asked.file)
-        keys = [os.environ.get(one.key_env, "") if one.key_env else "" for one in listed]
-    else:
-        listed, keys = [], []
-    for one, key in zip(listed, keys, strict=True):
-        if urlsplit(one.url).scheme not in ("http", "https"):
-            raise ConfigError(f"the upstream's address `{one.url}` is none: give one such as http://vllm:8000/v1")
-        if one.key_env and not key:
-            raise ConfigError(f"{asked.file}: `{one.name}` takes its key from {one.key_env}, which is not set")
-    return Upstreams(
-        [
-            WatchedUpstream(
-                RemoteUpstream(one.name, one.url, key=key, timeout=one.timeout_seconds, system_role=one.system_role),
-                listener,
-            )
-            for one, key in zip(listed, keys, strict=True)
-        ],
-        {one.name: one.models for one in listed},
-    )
-
-
-def _listed(file: Path) -> list[_Listed]:
-    try:
-        listed = msgspec.convert(yaml.safe_load(file.read_text(encoding="utf-8")), list[_Listed])
-    except OSError as exc:
-        raise ConfigError(f"GUARD_UPSTREAMS: {file} cannot be read ({exc.strerror})") from exc
-    except (yaml.YAMLError, msgspec.ValidationError) as exc:
-        raise ConfigError(f"GUARD_UPSTREAMS: {file}: {exc}") from exc
-    names = [one.name for one in listed]
-    if not names or len(set(names)) != len(names):
-        raise ConfigError(f"GUARD_UPSTREAMS: {file}: expected a list of servers with different names")
-    return listed
-
-
-class _Judging(NamedTuple):
-    """A judge, what else its model can do, and what metrics show of it. `spare`: whether it has time for what nobody
-    waits for."""
-
-    judge: Judge | None = None
-    upstream: Upstream | None = None
-    queues: tuple[Queue, ...] = ()
-    left_alone: Callable[[], bool] | None = None
-    spare: Callable[[], bool] = lambda: True
-
-
-def _judge(settings: Settings, prompts: Callable[[], list[str]]) -> _Judging:
-    """The judge that the settings ask for. What else its model can do is to answer chats, which may begin with one of
-    the policies' `prompts`. Its own runtime is imported only for it."""
-    asked = settings.judge
-    if asked.local:
-        return _local_judge(asked, prompts)
-    if not asked.url:
-        return _Judging()
-    from guard.judge.remote import RemoteJudge  # noqa: PLC0415
-
-    # Whoever else uses that server cannot tell from its prefix cache what was asked here.
-    salt = hashlib.blake2b(b"judge", key=hashlib.blake2b(settings.cache_secret).digest(), digest_size=16).hexdigest()
-    remote = RemoteJudge(
-        asked.url,
-        model=asked.model,
-        key=asked.key,
-        api=asked.api,
-        form=asked.format,
-        wrapping=WRAPPINGS[asked.template],
-        timeout=asked.timeout_seconds,
-        in_flight=asked.in_flight,
-        waiting=asked.max_waiting,
-        context=asked.context_tokens,
-        salt=salt,
-    )
-    queue = Queue("judge", lambda: remote.waiting, asked.max_waiting)
-    # Half of the calls that may run are live traffic's own.
-    spare = max(1, asked.in_flight // 2)
-    return _Judging(remote, None, (queue,), lambda: remote.left_alone, lambda: remote.waiting < spare)
-
-
-def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> _Judging:
-    try:
-        from guard.chat.local import LocalUpstream  # noqa: PLC0415
-        from guard.engine.engine import Engine  # noqa: PLC0415
-        from guard.judge.local import LocalJudge  # noqa: PLC0415
-    except ImportError as exc:
-        raise ConfigError(f"GUARD_JUDGE {_remedy(exc, 'judge')}") from exc
-    engine = Engine(asked.local)
-    judge = LocalJudge(engine, form=asked.format, context=asked.context_tokens, waiting=asked.max_waiting)
-    # A model that was trained to judge has nothing to say.
-    upstream = LocalUpstream(engine, prompts=prompts) if asked.format == "instruct" else None
-    queues = (
-        Queue("judge", lambda: judge.waiting, asked.max_waiting),
-        Queue("engine", lambda: engine.scheduler.waiting, engine.scheduler.most_waiting),
-    )
-    return _Judging(judge, upstream, queues, spare=lambda: not judge.waiting and not engine.scheduler.waiting)
-
-
-def _remedy(exc: ImportError, extra: str) -> str:
-    """What a part of Guard lacks, and what brings it."""
-    if exc.name and exc.name.partition(".")[0] in ("guard", "guard_kernels"):
-        return (
-            f"needs {exc.name}, a part of Guard that this installation lacks: install guard-moderation anew, from a "
-            "source tree with both guard/ and kernels/"
-        )
-    if isinstance(exc, ModuleNotFoundError):
-        return f"needs a package that is not installed ({exc.name}): pip install 'guard-moderation[{extra}]'"
-    return f"needs {exc.name or 'a package'}, which is there but cannot be imported ({exc}): install it anew"
