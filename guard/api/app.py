@@ -8,7 +8,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from guard.api import chat, decisions, moderate, openapi, operations, policies, records
-from guard.api.dialects import openai
+from guard.api.dialects import azure, llm_guard, openai
 from guard.api.errors import EXCEPTION_HANDLERS
 from guard.api.observe import Observed
 from guard.errors import StoreError
@@ -34,6 +34,8 @@ def create_app(service: Service) -> Observed:
             decisions.router(service),
             chat.router(service),
             openai.router(service),
+            azure.router(service),
+            llm_guard.router(service),
             policies.router(service),
             records.router(service),
             operations.router(service),

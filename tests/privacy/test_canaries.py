@@ -161,6 +161,8 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
             ) as server:
                 sender = Sender(server, keys["all"][1], done)
                 _native(sender, judge, narrow=keys["narrow"][1], slow=keys["slow"][1])
+                _azure(sender)
+                _llm_guard(sender)
                 _chats(sender, upstream)
                 _wire(sender, judge, upstream)
                 _trace(done, sender, collector)
@@ -248,6 +250,49 @@ def _asking(send: Sender, place: str) -> dict[str, Any]:
         {"type": "choice", "instructions": told[f"{place}, choice"], "choices": choices},
     ]
     return {"input": told[place], "questions": questions, "safety_identifier": told[f"{place}, identifier"]}
+
+
+def _azure(send: Sender) -> None:
+    """Azure AI Content Safety's routes and their errors."""
+    told, key = send.told, {"Authorization": "", "Ocp_Apim_Subscription_Key": send.key}
+    analyze, shield, image = (
+        f"/contentsafety/{name}" for name in ("text:analyze", "text:shieldPrompt", "image:analyze")
+    )
+    version = "?api-version=2024-09-01"
+    body = {"text": f"You grumpf, {told['azure: text']}", "blocklistNames": ["one_word"]}
+    answer = send.post("azure: text", 200, analyze + version, body, **key).json()
+    assert answer["blocklistsMatch"], "the list was to match"
+    body = {"userPrompt": told["azure: prompt"], "documents": [told["azure: document"]]}
+    send.post("azure: prompt", 200, shield + version, body, **key)
+    send.post("azure: image", 400, image + version, {"image": {"blobUrl": f"https://x/{send.word('azure: image')}"}})
+    send.post("azure: version", 400, f"{analyze}?api-version={send.word('azure: version')}", {"text": "x"})
+    for field in ("text", "categories", "blocklistNames", "haltOnBlocklistHit", "outputType"):
+        wrong = {field: {told[f"azure: {field}"]: 1}} if field == "text" else {field: [told[f"azure: {field}"]]}
+        send.post(f"azure: {field}", 400, analyze + version, {"text": "x"} | wrong)
+    send.post("azure: no JSON", 400, analyze + version, b'{"text": "' + told["azure: no JSON"].encode())
+    late = told["azure: screen late"] + " and so on without end" * 400
+    for place, route, body in (("analyze", analyze, {"text": late}), ("shield", shield, {"documents": [late]})):
+        send.post(f"azure: {place} late", 503, route + version, body, X_Guard_Policy="hurried")
+    wrong = f"guard_00000000_{send.word('azure: wrong key')}"
+    key = {"Authorization": "", "Ocp_Apim_Subscription_Key": wrong}
+    send.post("azure: wrong key", 401, analyze + version, {"text": told["azure: no key"]}, **key)
+
+
+def _llm_guard(send: Sender) -> None:
+    """LLM Guard's routes and their errors."""
+    told = send.told
+    for route in ("/analyze/prompt", "/analyze/output", "/scan/prompt", "/scan/output"):
+        mail = f"You grumpf, {told[route]}, {send.word(route)}@example.com"
+        body = {"prompt": mail, "output": mail, "scanners_suppress": [told[f"{route}: scanner"]]}
+        answer = send.post(route, 200, route, body).json()
+        assert not answer["is_valid"]
+        send.post(f"{route}: no JSON", 422, route, b'{"prompt": "' + told[f"{route}: no JSON"].encode())
+        send.post(f"{route}: a shape", 422, route, {"prompt": {told[f"{route}: a shape"]: 1}, "output": "x"})
+        wrong = f"Bearer guard_00000000_{send.word(f'{route}: wrong key')}"
+        send.post(f"{route}: wrong key", 401, route, body, Authorization=wrong)
+        late = told[f"{route}: screen late"] + " and so on without end" * 400
+        body = {"prompt": late, "output": late}
+        send.post(f"{route}: screen late", 503, route, body, X_Guard_Policy="hurried")
 
 
 def _chats(send: Sender, upstream: Any) -> None:
