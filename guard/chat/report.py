@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 
 from guard.chat.options import Guardrail
+from guard.dialects.azure import SEVERITIES
 from guard.dialects.taxonomy import hardest, under
 from guard.policy import Policy
 from guard.verdict import Action, ActionWord, CategoryVerdict, Verdict
 
 __all__ = ["CategoryReport", "RailReport", "azure_results", "mistral_results", "moderated", "shown"]
 
-_AZURE_SEVERITIES = {"allow": "safe", "flag": "low", "redact": "medium", "review": "medium", "block": "high"}
+_AZURE_WORDS = {0: "safe", 2: "low", 4: "medium", 6: "high"}
 _AZURE_HARMS = frozenset({"hate", "self_harm", "sexual", "violence"})
 
 
@@ -79,7 +80,7 @@ def azure_results(policy: Policy, verdicts: Iterable[Verdict]) -> dict[str, Any]
     for name, category in under(policy, "azure", hardest(verdicts)).items():
         filtered = category.action == "block"
         if name in _AZURE_HARMS:
-            results[name] = {"filtered": filtered, "severity": _AZURE_SEVERITIES[category.action]}
+            results[name] = {"filtered": filtered, "severity": _AZURE_WORDS[SEVERITIES[category.action]]}
         else:
             results[name] = {"filtered": filtered, "detected": category.violated}
     return results

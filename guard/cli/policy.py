@@ -10,6 +10,7 @@ import rich_click as click
 
 from guard.cli import policies_option
 from guard.cli.changelog import command as changelog
+from guard.cli.dialects import command as dialects
 from guard.cli.diff import command as diff
 from guard.content import Content, Rail
 from guard.errors import ConfigError, InvalidPolicy, ModelError, Problem
@@ -30,6 +31,7 @@ def command() -> None:
 
 
 command.add_command(changelog)
+command.add_command(dialects)
 command.add_command(diff)
 
 

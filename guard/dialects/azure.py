@@ -20,6 +20,7 @@ from guard.text import normalise
 from guard.verdict import Action, ActionWord, CategoryVerdict, RuleMatch, Verdict
 
 __all__ = [
+    "ATTACK",
     "CATEGORIES",
     "SEVERITIES",
     "AzureCategory",
@@ -50,7 +51,7 @@ CATEGORIES: Mapping[AzureCategory, str] = {
 SEVERITIES: Mapping[ActionWord, int] = {"allow": 0, "flag": 2, "redact": 4, "review": 4, "block": 6}
 """The even severity that each action is; the one above it is for the upper half of its scores."""
 
-_ATTACK = "jailbreak"
+ATTACK = "jailbreak"
 """The name in `maps.azure` of what a prompt shield looks for."""
 
 
@@ -104,7 +105,7 @@ def attacked(policy: Policy, verdict: Verdict) -> bool | None:
     """Whether the text attacks the model that is to read it; None: nobody looked."""
     found = [
         category.violated
-        for own in parts_of(policy, "azure").get(_ATTACK, ())
+        for own in parts_of(policy, "azure").get(ATTACK, ())
         if (category := _scored(verdict, own)) is not None
     ]
     return any(found) if found else None

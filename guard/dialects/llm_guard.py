@@ -17,7 +17,17 @@ from guard.content import Rail
 from guard.policy import Policy
 from guard.verdict import Action, CategoryVerdict, RuleMatch, Verdict
 
-__all__ = ["PERSONAL_DATA", "REST", "SCANNERS", "SECRET_PATTERNS", "Scanned", "checked", "risk", "scanned"]
+__all__ = [
+    "PERSONAL_DATA",
+    "REST",
+    "SCANNERS",
+    "SECRET_PATTERNS",
+    "Scanned",
+    "checked",
+    "parts_by_scanner",
+    "risk",
+    "scanned",
+]
 
 SCANNERS: Mapping[Rail, Mapping[str, tuple[str, ...]]] = {
     Rail.INPUT: {
@@ -75,7 +85,9 @@ class Scanned(msgspec.Struct, frozen=True):
 def checked(policy: Policy, rail: Rail, suppressed: Iterable[str]) -> frozenset[str]:
     """The policy's categories that some scanner speaks for that is not suppressed; empty where none is left."""
     off = frozenset(suppressed)
-    return frozenset({own for scanner, parts in _parts(policy, rail).items() if scanner not in off for own in parts})
+    return frozenset(
+        {own for scanner, parts in parts_by_scanner(policy, rail).items() if scanner not in off for own in parts}
+    )
 
 
 def risk(score: float, stops_at: float) -> float:
@@ -95,7 +107,7 @@ def scanned(policy: Policy, verdict: Verdict, rail: Rail, suppressed: Iterable[s
         raise ValueError("a verdict without an explanation does not tell which rules matched")
     off = frozenset(suppressed)
     found: dict[str, tuple[bool, float]] = {}
-    for scanner, parts in _parts(policy, rail).items():
+    for scanner, parts in parts_by_scanner(policy, rail).items():
         told = [own for own in parts if _scored(verdict, own)]
         if scanner in off or not told:
             continue
@@ -104,7 +116,7 @@ def scanned(policy: Policy, verdict: Verdict, rail: Rail, suppressed: Iterable[s
     return Scanned(all(valid for valid, _ in found.values()), {name: level for name, (_, level) in found.items()})
 
 
-def _parts(policy: Policy, rail: Rail) -> dict[str, tuple[str, ...]]:
+def parts_by_scanner(policy: Policy, rail: Rail) -> dict[str, tuple[str, ...]]:
     """The scanners in their order, with the categories that the policy checks on this rail."""
     active = [category.name for category in policy.active(rail)]
     table = SCANNERS[rail]

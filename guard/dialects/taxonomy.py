@@ -25,6 +25,7 @@ TOGETHER: Mapping[Taxonomy, Mapping[str, tuple[str, ...]]] = {
 
 NEAR: Mapping[Taxonomy, Mapping[str, str]] = {
     "openai": {
+        "illicit/violent": "weapons, explosives, poisons and other dangers to life, with violence or without",
         "self-harm/intent": "all self-harm: whose intent it is, is not told",
         "self-harm/instructions": "all self-harm: instructions are not told from other forms",
         "violence/graphic": "all violence: how graphic it is, is not told",
