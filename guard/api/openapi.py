@@ -21,6 +21,7 @@ from litestar.openapi.spec import (
     PathItem,
     Reference,
     RequestBody,
+    Schema,
 )
 
 from guard import __version__
@@ -45,6 +46,18 @@ _ERRORS = {
 }
 
 EXAMPLES: dict[str, dict[str, Example | Reference]] = {
+    "ChatModerationRequest": {
+        "conversation": Example(
+            summary="The last turn of a conversation, in its context",
+            value={
+                "model": "mistral-moderation-latest",
+                "input": [
+                    {"role": "user", "content": "My ankle is swollen."},
+                    {"role": "assistant", "content": "Take 800 mg of ibuprofen every four hours."},
+                ],
+            },
+        )
+    },
     "ChatRequest": {
         "chat": Example(
             summary="One question, streamed, under another policy",
@@ -91,6 +104,25 @@ EXAMPLES: dict[str, dict[str, Example | Reference]] = {
             },
         ),
     },
+    "ModerationRequest": {
+        "texts": Example(
+            summary="Several texts, in OpenAI's words",
+            value={"model": "omni-moderation-latest", "input": ["You are welcome.", "I will find you and hurt you."]},
+        ),
+        "parts": Example(
+            summary="A text beside an image, which is not looked at",
+            value={
+                "input": [
+                    {"type": "text", "text": "You are welcome."},
+                    {"type": "image_url", "image_url": {"url": "https://example.com/image.png"}},
+                ]
+            },
+        ),
+        "mistral": Example(
+            summary="A text, in Mistral's words",
+            value={"model": "mistral-moderation-latest", "input": ["You are welcome."]},
+        ),
+    },
     "PolicyText": {
         "minimal": Example(
             summary="A policy that changes one threshold",
@@ -110,11 +142,12 @@ class _Described:
         self.kinds: list[Any] = [ProblemDetails]
         self.paths: dict[str, PathItem] = {}
 
-    def media(self, kind: Any) -> OpenAPIMediaType:
-        if kind not in self.kinds:
-            self.kinds.append(kind)
-        name = kind.__name__
-        return OpenAPIMediaType(schema=Reference(ref=_REF.format(name=name)), examples=EXAMPLES.get(name))
+    def media(self, *kinds: Any) -> OpenAPIMediaType:
+        """One of these kinds."""
+        self.kinds += [kind for kind in kinds if kind not in self.kinds]
+        references = [Reference(ref=_REF.format(name=kind.__name__)) for kind in kinds]
+        schema = references[0] if len(references) == 1 else Schema(any_of=references)
+        return OpenAPIMediaType(schema=schema, examples=EXAMPLES.get(kinds[0].__name__))
 
     def components(self) -> dict[str, Any]:
         _, components = msgspec.json.schema_components(self.kinds, ref_template=_REF)
@@ -134,12 +167,13 @@ def described(
     streams: bool = False,
     query: Sequence[Parameter] = (),
 ) -> type[Operation]:
-    """An operation class for a handler that reads `body`, answers `answer`, or fails with `errors`.
+    """An operation class for a handler that reads `body`, answers `answer` (one of them, where they are several), or
+    fails with `errors`.
 
     `error` is the body of a failure: problem details, or a dialect's own. `streams`: it also answers with events.
     `query`: what its address may say besides.
     """
-    content = {"application/json": _described.media(answer)}
+    content = {"application/json": _described.media(*(answer if isinstance(answer, tuple) else (answer,)))}
     if streams:
         content["text/event-stream"] = OpenAPIMediaType()
     responses: dict[str, OpenAPIResponse | Reference] = {"200": OpenAPIResponse(description=text, content=content)}

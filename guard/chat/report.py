@@ -7,7 +7,7 @@ import msgspec
 
 from guard.chat.options import Guardrail
 from guard.dialects.azure import SEVERITIES
-from guard.dialects.taxonomy import hardest, under
+from guard.dialects.taxonomy import flagged, hardest, under
 from guard.policy import Policy
 from guard.verdict import Action, ActionWord, CategoryVerdict, Verdict
 
@@ -113,7 +113,7 @@ def _openai_result(policy: Policy, model: str, verdicts: Sequence[Verdict]) -> d
     return {
         "type": "moderation_result",
         "model": model,
-        "flagged": any(verdict.flagged for verdict in verdicts),
+        "flagged": any(flagged(verdict, found.values()) for verdict in verdicts),
         "categories": {name: category.violated for name, category in found.items()},
         "category_scores": {name: category.score for name, category in found.items()},
         "category_applied_input_types": {name: ["text"] for name in found},

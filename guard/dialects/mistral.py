@@ -53,9 +53,10 @@ def is_mistrals(model: str | None) -> bool:
 
 
 def mistral_result(policy: Policy, verdict: Verdict, model: str | None) -> MistralResult:
-    """A verdict as Mistral's result, with the categories that `model` has."""
+    """A verdict as Mistral's result, with the categories that `model` has, and those of the policy that have no name
+    with Mistral: there is no other word in it that a client could refuse a text by."""
     names = FIRST_CATEGORIES if model == _FIRST else SECOND_CATEGORIES
-    found = exactly(policy, "mistral", names, verdict)
+    found = exactly(policy, "mistral", names, verdict, own=True)
     return MistralResult(
         categories={name: category.violated for name, category in found.items()},
         category_scores={name: category.score for name, category in found.items()},

@@ -1,8 +1,9 @@
 """Our categories under the names of other taxonomies.
 
 Which category goes by which name is the policy's to say (`maps`): a foreign category is the hardest of ours that carry
-its name. A few foreign categories hold only where another one holds too (`TOGETHER`): no policy can say that, so it is
-said here; and where a foreign category means less, or more, than what can be told, `NEAR` says so.
+its name, with their highest score. A few foreign categories hold only where another one holds too (`TOGETHER`): no
+policy can say that, so it is said here; and where a foreign category means less, or more, than what can be told, `NEAR`
+says so.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,8 @@ Taxonomy = Literal["openai", "mistral", "llama_guard", "perspective", "azure"]
 TOGETHER: Mapping[Taxonomy, Mapping[str, tuple[str, ...]]] = {
     "openai": {"hate/threatening": ("violence",), "harassment/threatening": ("violence",)},
 }
-"""Foreign categories that hold only together with others of their taxonomy: each is the mildest of them."""
+"""Foreign categories that hold only together with others of their taxonomy: each is the mildest of them. A category of
+ours that goes by such a name, but not by the one before its slash, was made for it and stands for itself."""
 
 NEAR: Mapping[Taxonomy, Mapping[str, str]] = {
     "openai": {
@@ -37,7 +39,7 @@ _NONE = CategoryVerdict(score=0.0, threshold=1.0, violated=False, action="allow"
 
 
 def hardest(verdicts: Iterable[Verdict]) -> dict[str, CategoryVerdict]:
-    """Each category's hardest verdict of several texts; of equally hard ones that with the highest score."""
+    """Each category's hardest verdict of several texts, with the highest score of all."""
     found: dict[str, CategoryVerdict] = {}
     for verdict in verdicts:
         for name, category in verdict.categories.items():
@@ -56,31 +58,38 @@ def parts_of(policy: Policy, taxonomy: Taxonomy) -> dict[str, tuple[str, ...]]:
 
 def named(policy: Policy, taxonomy: Taxonomy, found: Mapping[str, CategoryVerdict]) -> dict[str, CategoryVerdict]:
     """Categories under the names of another taxonomy; what has no name there is left out."""
+    together = TOGETHER.get(taxonomy, {})
     renamed: dict[str, CategoryVerdict] = {}
+    broad: dict[str, CategoryVerdict] = {}
     for own, category in found.items():
-        for name in _names(policy, own, taxonomy):
-            _harden(renamed, name, category)
-    for name, others in TOGETHER.get(taxonomy, {}).items():
-        if name in renamed:
-            # What is missing cannot be said to hold too.
-            all_of = [renamed[name], *(renamed.get(other, _NONE) for other in others)]
-            renamed[name] = msgspec.structs.replace(
-                min(all_of, key=_hardness), score=min(category.score for category in all_of), spans=renamed[name].spans
-            )
+        names = _names(policy, own, taxonomy)
+        for name in names:
+            wide = name in together and name.partition("/")[0] in names
+            _harden(broad if wide else renamed, name, category)
+    for name, category in broad.items():
+        # What is missing cannot be said to hold too.
+        all_of = [category, *(renamed.get(other, _NONE) for other in together[name])]
+        mildest = msgspec.structs.replace(
+            min(all_of, key=_hardness), score=min(one.score for one in all_of), spans=category.spans
+        )
+        _harden(renamed, name, mildest)
     return renamed
 
 
 def under(policy: Policy, taxonomy: Taxonomy, found: Mapping[str, CategoryVerdict]) -> dict[str, CategoryVerdict]:
     """The same, but what has no name there keeps its own."""
-    own = {name: category for name, category in found.items() if not _names(policy, name, taxonomy)}
-    return named(policy, taxonomy, found) | own
+    return _with_own(policy, taxonomy, named(policy, taxonomy, found), found)
 
 
-def exactly(policy: Policy, taxonomy: Taxonomy, names: Iterable[str], verdict: Verdict) -> dict[str, CategoryVerdict]:
+def exactly(
+    policy: Policy, taxonomy: Taxonomy, names: Iterable[str], verdict: Verdict, *, own: bool = False
+) -> dict[str, CategoryVerdict]:
     """These foreign categories of a verdict, in their order, for dialects that always have all of them. One that no
-    category of the policy goes by has the score 0."""
+    category of the policy goes by has the score 0. `own`: what has no name there follows under its own, for dialects
+    whose clients take any name."""
     found = named(policy, taxonomy, verdict.categories)
-    return {name: found.get(name, _NONE) for name in names}
+    asked = {name: found.get(name, _NONE) for name in names}
+    return _with_own(policy, taxonomy, asked, verdict.categories) if own else asked
 
 
 def flagged(verdict: Verdict, found: Iterable[CategoryVerdict]) -> bool:
@@ -96,14 +105,28 @@ def unfounded(verdict: Verdict) -> bool:
     return verdict.degraded and verdict.action in ("review", "block")
 
 
+def _with_own(
+    policy: Policy, taxonomy: Taxonomy, renamed: dict[str, CategoryVerdict], found: Mapping[str, CategoryVerdict]
+) -> dict[str, CategoryVerdict]:
+    """With the categories that have no name there; where that is a name of the taxonomy too, the harder counts."""
+    for name, category in found.items():
+        if not _names(policy, name, taxonomy):
+            _harden(renamed, name, category)
+    return renamed
+
+
 def _names(policy: Policy, own: str, taxonomy: Taxonomy) -> tuple[str, ...]:
     names: tuple[str, ...] = getattr(policy.spec.categories[own].maps, taxonomy)
     return names
 
 
 def _harden(found: dict[str, CategoryVerdict], name: str, category: CategoryVerdict) -> None:
-    if name not in found or _hardness(found[name]) < _hardness(category):
-        found[name] = category
+    """The harder of what is found under a name and this one, with the higher score of both: thresholds differ, and
+    clients have their own, so more harm must never mean a lower score."""
+    known = found.get(name, category)
+    harder = max(known, category, key=_hardness)
+    score = max(known.score, category.score)
+    found[name] = harder if harder.score == score else msgspec.structs.replace(harder, score=score)
 
 
 def _hardness(category: CategoryVerdict) -> tuple[Action, float]:

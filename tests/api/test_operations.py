@@ -107,6 +107,8 @@ def test_the_openapi_document_describes_every_route(document, server):
         "/analyze/output",
         "/scan/prompt",
         "/scan/output",
+        "/v1/moderations",
+        "/v1/chat/moderations",
         "/healthz",
         "/readyz",
         "/metrics",

@@ -30,6 +30,8 @@ OPERATIONS = [
     ("/analyze/output", "POST"),
     ("/scan/prompt", "POST"),
     ("/scan/output", "POST"),
+    ("/v1/moderations", "POST"),
+    ("/v1/chat/moderations", "POST"),
     ("/healthz", "GET"),
     ("/readyz", "GET"),
     ("/metrics", "GET"),

@@ -164,6 +164,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
                 _azure(sender)
                 _llm_guard(sender)
                 _chats(sender, upstream)
+                _moderations(sender, narrow=keys["narrow"][1])
                 _wire(sender, judge, upstream)
                 _trace(done, sender, collector)
                 _gather(done, sender, redis, (cwd, temporary))
@@ -359,6 +360,54 @@ def _chats(send: Sender, upstream: Any) -> None:
     theirs = f"Bearer {send.word('chat: their key')}"
     send.post("chat: header", 404, azure, {"model": "m"}, X_Guard_Policy=send.word("chat: header"), api_key=theirs,
               X_Upstream_Authorization=theirs, OpenAI_Organization=send.word("chat: organization"))  # fmt: skip
+
+
+def _moderations(send: Sender, *, narrow: str) -> None:
+    """OpenAI's and Mistral's moderation routes, in every form, and their errors."""
+    told = send.told
+    texts, chats, mistral = "/v1/moderations", "/v1/chat/moderations", "mistral-moderation-latest"
+    image = {"type": "image_url", "image_url": {"url": f"https://example.com/{send.word('moderations: image')}"}}
+    part = {"type": "text", "text": told["moderations: a part"]}
+    turns = [
+        {"role": "user", "content": told["moderations: context"], "name": send.word("moderations: name")},
+        {"role": "assistant", "content": [{"type": "text", "text": told["moderations: last turn"]}, image]},
+    ]
+    for place, route, given in (
+        ("a text", texts, told["moderations: text"]),
+        ("harm", texts, f"You grumpf, {told['moderations: harm']}, {send.word('moderations: mail')}@example.com"),
+        ("texts", texts, [told["moderations: first"], told["moderations: second"]]),
+        ("parts", texts, [part, image]),
+        ("a conversation", chats, turns),
+        ("conversations", chats, [turns, [{"role": "user", "content": told["moderations: another"]}]]),
+    ):
+        asked = {"input": given, "user": told[f"moderations: {place}, user"]}
+        send.post(f"moderations: {place}", 200, route, asked | {"model": told[f"moderations: {place}, model"]})
+        send.post(f"moderations: {place}, Mistral's", 200, route, asked | {"model": mistral})
+    late = told["moderations: late"] + " and so on without end" * 4_000
+    hurried = {"model": mistral, "guard": {"policy": "hurried"}}
+    send.post("moderations: late", 503, texts, {"input": late} | hurried)
+    send.post("moderations: late turn", 503, chats, {"input": [{"role": "user", "content": late}]} | hurried)
+    for place, route, more in (
+        ("a type", texts, {"input": [{"type": told["moderations: a type"]}]}),
+        ("mixed", texts, {"input": [part, told["moderations: mixed"]]}),
+        ("model", texts, {"input": "x", "model": [told["moderations: model"]]}),
+        ("guard", texts, {"input": "x", "guard": {told["moderations: guard"]: 1}}),
+        ("rail", texts, {"input": "x", "guard": {"rail": told["moderations: rail"]}}),
+        ("a role", chats, {"input": [{told["moderations: a role"]: "user"}]}),
+        ("content", chats, {"input": [{"role": "user", "content": {"text": told["moderations: content"]}}]}),
+        ("a string", chats, {"input": told["moderations: a string"]}),
+    ):
+        send.post(f"moderations: {place}", 400, route, more)
+    for route in (texts, chats):
+        broken = b'{"input": "' + told[f"{route}: no JSON"].encode()
+        send.post(f"{route}: no JSON", 400, route, broken)
+        send.post(f"{route}: no UTF-8", 400, route, b'{"input": "' + told[f"{route}: no UTF-8"].encode() + b' \xff"}')
+        send.post(f"{route}: large", 413, route, told[f"{route}: large"].encode() * 50_000)
+        send.post(f"{route}: no key", 401, route, {"input": told[f"{route}: no key"]}, Authorization="")
+        policy = {"guard": {"policy": told[f"{route}: policy"]}}
+        asked = {"input": "x"} if route == texts else {"input": turns}
+        send.post(f"{route}: policy", 404, route, asked | policy)
+        send.post(f"{route}: forbidden", 403, route, asked | policy, Authorization=f"Bearer {narrow}")
 
 
 def _wire(send: Sender, judge: Any, upstream: Any) -> None:

@@ -30,6 +30,7 @@ __all__ = ["router"]
 
 _OPENAIS_MODEL = "omni-moderation-latest"
 _MISTRALS_MODEL = "mistral-moderation-latest"
+_TEXT_TYPES = frozenset({"text", "input_text", "output_text"})
 _ERRORS = (400, 401, 403, 404, 408, 413, 415, 429, 503)
 
 
@@ -47,8 +48,8 @@ class ModerationPart(msgspec.Struct, frozen=True):
     image_url: ImageUrl | None = None
 
 
-class ModerationAsked(msgspec.Struct, frozen=True):
-    """What may be in a dialect's request for Guard itself."""
+class ModerationAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be in a dialect's request for Guard itself. It is Guard's own, so a misspelt field is a mistake."""
 
     policy: str | None = None
     rail: Rail = Rail.INPUT
@@ -80,7 +81,7 @@ class ChatModerationRequest(msgspec.Struct, frozen=True):
 
 
 class ChatModerationAnswer(msgspec.Struct, frozen=True):
-    """One result for each conversation, in order. `guard` names the policy."""
+    """One result for each conversation, or for each text, in order. `guard` names the policy."""
 
     id: str
     model: str
@@ -92,7 +93,7 @@ _DECODER = msgspec.json.Decoder(ModerationRequest)
 _CHAT_DECODER = msgspec.json.Decoder(ChatModerationRequest)
 _ENCODER = msgspec.json.Encoder()
 _TEXTS = described(
-    ModerationAnswer,
+    (ModerationAnswer, ChatModerationAnswer),
     body=ModerationRequest,
     text="One result for each text, in OpenAI's form, or in Mistral's where the model is Mistral's",
     errors=_ERRORS,
@@ -134,7 +135,7 @@ def router(service: Service) -> Router:
         contents = _contents(asked, limits)
         told = await given(scope, caller, contents, asked.model, asked.guard)
         if is_mistrals(asked.model):
-            return _ENCODER.encode(_mistrals(told, asked.model))
+            return _ENCODER.encode(_mistrals(told, contents, asked.model))
         refusing = told.policy.spec.chat.uninspected == "refuse"
         results = [
             openai_result(told.policy, verdict, refused=refusing and bool(content.uninspected))
@@ -144,10 +145,10 @@ def router(service: Service) -> Router:
         return _ENCODER.encode(answer)
 
     async def conversations(scope: Scope, caller: Caller, body: bytes) -> bytes:
-        asked = decoded(body, _CHAT_DECODER)
+        asked = decoded(body, _CHAT_DECODER, '{"input": [{"role": "user", "content": "a text"}]}')
         contents = _conversations(asked, limits)
         told = await given(scope, caller, contents, asked.model, asked.guard)
-        return _ENCODER.encode(_mistrals(told, asked.model))
+        return _ENCODER.encode(_mistrals(told, contents, asked.model))
 
     return Router(
         "",
@@ -159,7 +160,18 @@ def router(service: Service) -> Router:
     )
 
 
-def _mistrals(told: Moderated, model: str | None) -> ChatModerationAnswer:
+def _mistrals(told: Moderated, contents: list[Content], model: str | None) -> ChatModerationAnswer:
+    """Mistral's answer. It has scores alone, so what they cannot say is an error.
+
+    Raises:
+        ModerationFailed: a stage failed, and the policy lets nothing pass then.
+        InvalidContent: a part cannot be looked at, and the policy refuses that.
+    """
+    unseen = [part for content in contents for part in content.uninspected]
+    if unseen and told.policy.spec.chat.uninspected == "refuse":
+        place, _, kind = unseen[0].partition(": ")
+        message = f"`{kind}` is not looked at, and the policy `{told.policy.name}` refuses that: send the text alone"
+        raise InvalidContent(message, path=place)
     if any(unfounded(verdict) for verdict in told.verdicts):
         raise ModerationFailed
     results = [mistral_result(told.policy, verdict, model) for verdict in told.verdicts]
@@ -206,10 +218,10 @@ def _joined(parts: list[str | ModerationPart], rail: Rail, limits: Limits) -> Co
         path = f"$.input[{number}]"
         if isinstance(part, str):
             raise InvalidContent("a list holds either texts or the parts of one text, not both", path=path)
-        if part.type == "text" and part.text is not None:
+        if part.type in _TEXT_TYPES and part.text is not None:
             texts.append(part.text)
-        elif part.type == "text":
-            raise InvalidContent("a part of type `text` needs a text", path=f"{path}.text")
+        elif part.type in _TEXT_TYPES:
+            raise InvalidContent(f"a part of type `{part.type}` needs a text", path=f"{path}.text")
         else:
             unseen.append(f"{path}: {part.type[:40]}")
     text = "\n".join(texts)
@@ -243,4 +255,5 @@ def _last_turn(given: object, path: str, limits: Limits) -> Content:
     if not last.text:
         raise InvalidContent("the last message holds no text to moderate", path=f"{path}[{len(given) - 1}].content")
     rail = Rail.OUTPUT if last.role == "assistant" else Rail.INPUT
-    return Content(last.text, last.role, rail, context, last.uninspected)
+    unseen = tuple([part for message in messages for part in message.uninspected])
+    return Content(last.text, last.role, rail, context, unseen)
