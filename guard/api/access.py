@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextvars import ContextVar
+from urllib.parse import parse_qs
 
 from litestar.types import Scope
 
@@ -18,13 +19,19 @@ _KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b
 """Where keys are looked for, in this order; the last three are Azure's, Google's and Azure's again."""
 
 
-def caller_of(scope: Scope, gate: Gate, role: Role = "client") -> Caller:
-    """Whose request this is. The key is a bearer token, or in a header that another vendor's clients have for it.
+def caller_of(scope: Scope, gate: Gate, role: Role = "client", *, in_query: bool = False) -> Caller:
+    """Whose request this is. The key is a bearer token, or in a header that another vendor's clients have for it; with
+    `in_query` it may be the address's `?key=`, where no header has one.
 
     Raises:
         Unauthenticated, Forbidden: see `Gate.caller`.
     """
-    return gate.caller(_presented(scope["headers"]) if gate.keys is not None else "", role)
+    presented = ""
+    if gate.keys is not None:
+        presented = _presented(scope["headers"])
+        if in_query and not presented:
+            presented = parse_qs(scope["query_string"].decode("latin-1")).get("key", [""])[0]
+    return gate.caller(presented, role)
 
 
 async def admitted(gate: Gate, caller: Caller, characters: int) -> None:

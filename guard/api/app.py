@@ -8,7 +8,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from guard.api import chat, decisions, moderate, openapi, operations, policies, records
-from guard.api.dialects import azure, llm_guard, openai
+from guard.api.dialects import azure, llm_guard, openai, perspective
 from guard.api.errors import EXCEPTION_HANDLERS
 from guard.api.observe import Observed
 from guard.errors import StoreError
@@ -36,6 +36,7 @@ def create_app(service: Service) -> Observed:
             openai.router(service),
             azure.router(service),
             llm_guard.router(service),
+            perspective.router(service),
             policies.router(service),
             records.router(service),
             operations.router(service),

@@ -20,16 +20,23 @@ _JSON = (b"content-type", b"application/json")
 
 
 def posted(
-    path: str, service: Service, answered: Callable[[Scope, Caller, bytes], Awaitable[bytes]]
+    path: str,
+    service: Service,
+    answered: Callable[[Scope, Caller, bytes], Awaitable[bytes]],
+    *,
+    key_in_query: bool = False,
 ) -> ASGIRouteHandler:
-    """The route `path`: `answered` makes a body's answer, and is cancelled once the client has left."""
+    """The route `path`: `answered` makes a body's answer, and is cancelled once the client has left.
+
+    `key_in_query`: the key may be the address's `?key=`, for clients that know no other way.
+    """
     most = service.settings.limits.max_body_bytes
 
     @asgi(path, copy_scope=False)
     async def post(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":  # type: ignore[typeddict-item]
             raise MethodNotAllowedException(headers={"Allow": "POST"})
-        caller = caller_of(scope, service.gate)
+        caller = caller_of(scope, service.gate, in_query=key_in_query)
         body = await read(scope, receive, most)
         with while_present(receive):
             answer = await answered(scope, caller, body)

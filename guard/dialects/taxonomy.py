@@ -32,6 +32,11 @@ NEAR: Mapping[Taxonomy, Mapping[str, str]] = {
         "self-harm/instructions": "all self-harm: instructions are not told from other forms",
         "violence/graphic": "all violence: how graphic it is, is not told",
     },
+    "perspective": {
+        "FLIRTATION": "all sexual content: pick-up lines and compliments without any score little",
+        "PROFANITY": "all harassment: swearing that is aimed at nobody scores little",
+        "SEVERE_TOXICITY": "toxicity by a curve (`severe`): how severe a text is, is not told otherwise",
+    },
 }
 """Foreign categories that ours only come near to, and what the difference is."""
 

@@ -109,6 +109,7 @@ def test_the_openapi_document_describes_every_route(document, server):
         "/scan/output",
         "/v1/moderations",
         "/v1/chat/moderations",
+        "/v1alpha1/comments:analyze",
         "/healthz",
         "/readyz",
         "/metrics",

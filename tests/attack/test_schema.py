@@ -32,6 +32,7 @@ OPERATIONS = [
     ("/scan/output", "POST"),
     ("/v1/moderations", "POST"),
     ("/v1/chat/moderations", "POST"),
+    ("/v1alpha1/comments:analyze", "POST"),
     ("/healthz", "GET"),
     ("/readyz", "GET"),
     ("/metrics", "GET"),
@@ -70,5 +71,7 @@ def test_every_answer_is_as_the_document_says(served, path: str, method: str):
         case.validate_response(response, checks=checks)
 
     attack()
-    assert 200 in seen or path in ("/policies/{name}", "/records/{id}", "/v1/decisions"), seen
+    # What these need to succeed is not made up by chance: a name that there is, a judge.
+    rare = ("/policies/{name}", "/records/{id}", "/v1/decisions", "/v1alpha1/comments:analyze")
+    assert 200 in seen or path in rare, seen
     assert "request_failed" not in server.log()

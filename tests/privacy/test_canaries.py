@@ -163,6 +163,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
                 _native(sender, judge, narrow=keys["narrow"][1], slow=keys["slow"][1])
                 _azure(sender)
                 _llm_guard(sender)
+                _perspective(sender, narrow=keys["narrow"][1])
                 _chats(sender, upstream)
                 _moderations(sender, narrow=keys["narrow"][1])
                 _wire(sender, judge, upstream)
@@ -294,6 +295,46 @@ def _llm_guard(send: Sender) -> None:
         late = told[f"{route}: screen late"] + " and so on without end" * 400
         body = {"prompt": late, "output": late}
         send.post(f"{route}: screen late", 503, route, body, X_Guard_Policy="hurried")
+
+
+def _perspective(send: Sender, *, narrow: str) -> None:
+    """Perspective's dialect, with keys in its addresses."""
+    told, route = send.told, "/v1alpha1/comments:analyze"
+
+    def body(place: str, **more: Any) -> dict[str, Any]:
+        return {"comment": {"text": told[place]}, "requestedAttributes": {"TOXICITY": {}}} | more
+
+    place = "perspective: a text"
+    fields = {name: told[f"{place}, {name}"] for name in ("clientToken", "sessionId", "communityId")}
+    fields["context"] = {"entries": [{"text": told[f"{place}, context"]}]}
+    send.post(place, 200, f"{route}?key={send.key}", body(place, **fields), Authorization="")
+    place = "perspective: html"
+    comment = {"text": f"<p title='{told[f'{place}, a title']}'>{told[place]}</p>", "type": "HTML"}
+    send.post(place, 200, route, body(place, comment=comment, spanAnnotations=True))
+    place = "perspective: attribute"
+    send.post(place, 400, route, body(place, requestedAttributes={told[place]: {}}))
+    place = "perspective: score type"
+    send.post(place, 400, route, body(place, requestedAttributes={"THREAT": {"scoreType": told[place]}}))
+    place = "perspective: type"
+    send.post(place, 400, route, body(place, comment={"text": "x", "type": told[place]}))
+    place = "perspective: language"
+    send.post(place, 400, route, body(place, languages=[told[place]]))
+    place = "perspective: no JSON"
+    send.post(place, 400, route, ("{comment: {text: " + told[place]).encode())
+    place = "perspective: policy"
+    send.post(place, 404, route, body(place), X_Guard_Policy=send.word(place))
+    place = "perspective: forbidden"
+    send.post(place, 403, f"{route}?key={narrow}", body(place), Authorization="", X_Guard_Policy="default")
+    place = "perspective: wrong key"
+    send.post(place, 401, f"{route}?key=guard_00000000_{send.word(place)}", body(place), Authorization="")
+    place = "perspective: suggestion"
+    send.post(place, 501, "/v1alpha1/comments:suggestscore", body(place))
+    place = "perspective: screen late"
+    late = {"text": told[place] + " and so on without end" * 4_000}
+    send.post(place, 503, route, body(place, comment=late), X_Guard_Policy="hurried")
+    address = f"/$discovery/rest?version={send.word('perspective: version')}&key={send.key}"
+    response = send.server.client.get(address)
+    send.sent.statuses["perspective: version"] = (404, response.status_code)
 
 
 def _chats(send: Sender, upstream: Any) -> None:
@@ -498,7 +539,7 @@ def test_every_place_was_reached(sent: Sent):
     wrong = {place: both for place, both in sent.statuses.items() if both[0] != both[1]}
     assert not wrong
     assert {status for status, _ in sent.statuses.values()} == {
-        200, 400, 401, 403, 404, 405, 413, 422, 429, 500, 502, 503, 504,
+        200, 400, 401, 403, 404, 405, 413, 422, 429, 500, 501, 502, 503, 504,
     }  # fmt: skip
     assert len(sent.told) > 150
     for event in (b"moderation_done", b"request_done", b"stage_failed", b"access_refused", b"Fatal Python error"):
