@@ -8,7 +8,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 
 from guard.api import chat, decisions, moderate, openapi, operations, policies, records
-from guard.api.dialects import azure, llm_guard, openai, perspective
+from guard.api.dialects import azure, litellm, llm_guard, openai, perspective
 from guard.api.errors import EXCEPTION_HANDLERS
 from guard.api.observe import Observed
 from guard.errors import StoreError
@@ -37,6 +37,7 @@ def create_app(service: Service) -> Observed:
             azure.router(service),
             llm_guard.router(service),
             perspective.router(service),
+            litellm.router(service),
             policies.router(service),
             records.router(service),
             operations.router(service),

@@ -273,11 +273,11 @@ def checked_text(text: str, path: str, limits: Limits) -> str:
     return text
 
 
-def check_count(count: int, what: str, limits: Limits) -> None:
+def check_count(count: int, what: str, limits: Limits, path: str = "$.input") -> None:
     """Raises LimitExceeded where that is too many of `what` for one request."""
     if count > limits.max_texts:
         message = f"{count} {what}; the limit is {limits.max_texts} (max_texts)"
-        raise LimitExceeded(message, limit="max_texts", allowed=limits.max_texts)
+        raise LimitExceeded(message, limit="max_texts", allowed=limits.max_texts, path=path)
 
 
 def check_length(length: int, path: str, limits: Limits) -> None:

@@ -52,11 +52,13 @@ async def moderated(
     policy: str | None,
     only: frozenset[str] | None = None,
     explained: bool = False,
+    cuts: bool = False,
     store: bool | None = None,
 ) -> Moderated:
     """Verdicts on texts, under the policy that was named or the caller's default; from the caller's rates.
 
-    `only`: these categories. `store`: whether the texts are to be kept, where the request says it.
+    `only`: these categories. `cuts`: with the places that redaction leaves out. `store`: whether the texts are to be
+    kept, where the request says it.
 
     Raises:
         PolicyNotFound, Forbidden: there is no such policy, or it is not the caller's.
@@ -84,7 +86,9 @@ async def moderated(
         kept = keeping(chosen, store, stored=recorder is not None)
     if caller.limited:
         await admitted(service.gate, caller, sum([len(content.text) for content in contents]))
-    done = await service.moderator.moderate(contents, chosen, only=only, explained=explained, tenant=caller.tenant)
+    done = await service.moderator.moderate(
+        contents, chosen, only=only, explained=explained, cuts=cuts, tenant=caller.tenant
+    )
     id, verdicts = f"mod_{fresh_id()}", done.verdicts
     if recorder is not None and kept is not None:
         call = Call(id, "moderate", caller.tenant, caller.name, chosen, kept, only)

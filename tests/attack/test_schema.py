@@ -23,6 +23,7 @@ OPERATIONS = [
     ("/records/{id}", "GET"),
     ("/records/{id}", "DELETE"),
     ("/v1/chat/completions", "POST"),
+    ("/beta/litellm_basic_guardrail_api", "POST"),
     ("/v1/decisions", "POST"),
     ("/contentsafety/text:analyze", "POST"),
     ("/contentsafety/text:shieldPrompt", "POST"),

@@ -166,6 +166,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sent]:
                 _perspective(sender, narrow=keys["narrow"][1])
                 _chats(sender, upstream)
                 _moderations(sender, narrow=keys["narrow"][1])
+                _litellm(sender, slow=keys["slow"][1])
                 _wire(sender, judge, upstream)
                 _trace(done, sender, collector)
                 _gather(done, sender, redis, (cwd, temporary))
@@ -449,6 +450,49 @@ def _moderations(send: Sender, *, narrow: str) -> None:
         asked = {"input": "x"} if route == texts else {"input": turns}
         send.post(f"{route}: policy", 404, route, asked | policy)
         send.post(f"{route}: forbidden", 403, route, asked | policy, Authorization=f"Bearer {narrow}")
+
+
+def _litellm(send: Sender, *, slow: str) -> None:
+    """LiteLLM's guardrail, on both sides, and its errors."""
+    told, path = send.told, "/beta/litellm_basic_guardrail_api"
+    for side in ("request", "response"):
+        name = f"litellm: {side}"
+        messages = [{"role": "user", "content": told[f"{name}, text"]}]
+        arguments = json.dumps({told[f"{name}, field"]: told[f"{name}, argument"]})
+        body = {
+            "input_type": side,
+            "texts": [told[f"{name}, text"]],
+            "structured_messages": messages,
+            "images": [told[f"{name}, image"]],
+            "tools": [{"type": "function", "function": {"name": "x", "description": told[f"{name}, tool"]}}],
+            "tool_calls": [{"function": {"name": told[f"{name}, call"], "arguments": arguments}}],
+            "request_data": {"user_api_key_user_email": told[f"{name}, user"]},
+            "request_headers": {"x": told[f"{name}, header"]},
+            "additional_provider_specific_params": {"x": told[f"{name}, parameter"]},
+        }
+        send.post(name, 200, path, body)
+        mail = f"{send.word(f'{name}, mail')}@example.com"
+        answer = send.post(f"{name}: redacted", 200, path, {"input_type": side, "texts": [mail]}).json()
+        assert answer["texts"] == ["[EMAIL_1]"], "the address was to be redacted"
+        harm = f"You grumpf, {told[f'{name}, harm']}"
+        assert send.post(f"{name}: block", 200, path, {"input_type": side, "texts": [harm]}).json()["blocked_reason"]
+    late = told["litellm: screen late"] + " and so on without end" * 4_000
+    send.post("litellm: screen late", 200, path, {"texts": [late]}, X_Guard_Policy="hurried")
+    send.post("litellm: policy", 404, path, {"texts": ["x"]}, X_Guard_Policy=send.word("litellm: policy"))
+    for kind, body, status in (
+        ("no JSON", b'{"texts": ["%s"' % told["litellm: no JSON"].encode(), 400),
+        ("a field", {"texts": {told["litellm: a field"]: 1}}, 400),
+        ("parameter", {"additional_provider_specific_params": {"policy": [told["litellm: parameter"]]}}, 400),
+        ("too many", {"texts": [told["litellm: too many"]] * 9}, 400),
+        ("large", told["litellm: large"].encode() * 50_000, 413),
+    ):
+        send.post(f"litellm: {kind}", status, path, body)
+    send.post("litellm: no key", 401, path, {"texts": [told["litellm: no key"]]}, Authorization="")
+    wrong = {"x_api_key": f"guard_00000000_{send.word('litellm: wrong key')}"}
+    send.post("litellm: wrong key", 401, path, {"texts": ["x"]}, Authorization="", **wrong)
+    # Its one request of this minute may be there again.
+    send.server.client.post(path, json={"texts": ["x"]}, headers={"Authorization": f"Bearer {slow}"})
+    send.post("litellm: slow", 429, path, {"texts": [told["litellm: slow"]]}, Authorization=f"Bearer {slow}")
 
 
 def _wire(send: Sender, judge: Any, upstream: Any) -> None:

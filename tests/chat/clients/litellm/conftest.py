@@ -1,4 +1,4 @@
-"""LiteLLM's proxy before a guarded chat.
+"""LiteLLM's proxy before a guarded chat, and with Guard as its guardrail.
 
 `make test-litellm` runs these tests: it installs LiteLLM beside Guard and names its Python in TEST_LITELLM. Without
 that variable nothing in this folder is collected.
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,11 +53,10 @@ def environment() -> dict[str, str]:
     return kept | {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
-@pytest.fixture(scope="session")
-def proxy(guarded_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A proxy whose models are Guard's; stopped at the end."""
-    folder = tmp_path_factory.mktemp("litellm")
-    (folder / "config.yaml").write_text(CONFIG.format(url=guarded_session.server.url), encoding="utf-8")
+@contextmanager
+def running_proxy(config: str, folder: Path) -> Iterator[Proxy]:
+    """A proxy with this configuration; stopped at the end."""
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -83,6 +83,14 @@ def proxy(guarded_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Ite
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def proxy(guarded_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy whose models are Guard's."""
+    config = CONFIG.format(url=guarded_session.server.url)
+    with running_proxy(config, tmp_path_factory.mktemp("litellm")) as running:
+        yield running
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
