@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from guard.content import Rail
-from guard.dialects import azure, llm_guard, mistral, openai
+from guard.dialects import azure, llm_guard, mistral, openai, perspective
 from guard.dialects.taxonomy import NEAR, TOGETHER, Taxonomy, parts_of
 from guard.policy import Policy
 
@@ -32,8 +32,24 @@ def tables(policy: Policy) -> str:
     for dialect in _DIALECTS:
         rows = [_row(policy, dialect.taxonomy, name) for name in dialect.names]
         parts.append(f"### {dialect.title}\n\n" + _table(("category", "from ours", "note"), rows))
-    parts += [_azure(policy), _llm_guard(policy)]
+    parts += [_perspective(policy), _azure(policy), _llm_guard(policy)]
     return "\n\n".join(parts) + "\n"
+
+
+def _perspective(policy: Policy) -> str:
+    parts, near = parts_of(policy, "perspective"), NEAR["perspective"]
+    rows = []
+    for name in perspective.ATTRIBUTES:
+        ours = parts.get(name) or parts.get(perspective.STANDS_FOR.get(name, ""), ())
+        rows.append((f"`{name}`", _listed(ours) or "none: an error", near.get(name, "")))
+    severe = ", ".join(f"{score:g} is {perspective.severe(score):.2f}" for score in (0.2, 0.5, 0.8, 0.9, 0.97, 1))
+    return "\n\n".join(
+        [
+            "### Perspective: `comments:analyze`",
+            _table(("attribute", "from ours: the highest of", "note"), rows),
+            f"In `SEVERE_TOXICITY` the score of what is toxic too is bent down: {severe}.",
+        ]
+    )
 
 
 def _azure(policy: Policy) -> str:

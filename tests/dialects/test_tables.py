@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from guard.dialects.perspective import STANDS_FOR
 from guard.dialects.tables import tables
 from guard.dialects.taxonomy import NEAR, TOGETHER, parts_of
 from guard.policy import load_policies
@@ -46,7 +47,7 @@ def test_composites_and_notes_speak_of_categories_that_there_are(default):
     """A name that nobody carries would be a note on nothing."""
     for table in (TOGETHER, NEAR):
         for taxonomy, names in table.items():
-            known = parts_of(default, taxonomy)
-            assert set(names) <= set(known)
+            known = {*parts_of(default, taxonomy), *STANDS_FOR}
+            assert set(names) <= known
     for taxonomy, names in TOGETHER.items():
         assert {other for others in names.values() for other in others} <= set(parts_of(default, taxonomy))
