@@ -2,7 +2,7 @@
 
     verdict under the live policy --seen--> same assessment?  yes: decided again, from the very same scores
                                                               no:  read anew, when there is nothing else to do
-                                       --> ShadowDone to the listeners
+                                       --> ShadowDone to the listeners, a record of it where it differs
 
 Nobody waits for a shadow. It takes what live traffic leaves; what does not fit is dropped and counted.
 """
@@ -20,6 +20,8 @@ from guard.judge import Answers, Inquiry, Judge
 from guard.moderator import Moderator
 from guard.policy import Policy, decide
 from guard.screen import Material, Screen
+from guard.store import Beside, Finding
+from guard.store.recorder import CALL, Recorder
 from guard.telemetry import REQUEST_ID, CategoryFlip, DropReason, Listener, ShadowDone, ShadowDropped
 from guard.verdict import Assessment, CategoryVerdict, Verdict
 
@@ -99,7 +101,8 @@ class LeisurelyJudge:
 
 
 class _Item(NamedTuple):
-    """A text under one candidate, waiting. `number`: its place in its request; `size`: its characters."""
+    """A text under one candidate, waiting. `number`: its place in its request; `size`: its characters; `record`: the id
+    of its own record, empty where the call leaves none, and `key` the name of the call's key."""
 
     policy: Policy
     candidate: Policy
@@ -112,19 +115,28 @@ class _Item(NamedTuple):
     request_id: str
     number: int
     size: int
+    record: str
+    key: str
 
 
 class Shadow:
     """Compares candidates with what was decided. For one event loop.
 
     `candidates` gives those of a policy by its name. `moderator` reads for them alone: it tells no listener, and its
-    screen and judge take their time.
+    screen and judge take their time. `recorder` keeps what differs, of calls that leave records.
     """
 
-    def __init__(self, candidates: Callable[[str], Sequence[Policy]], moderator: Moderator, listener: Listener) -> None:
+    def __init__(
+        self,
+        candidates: Callable[[str], Sequence[Policy]],
+        moderator: Moderator,
+        listener: Listener,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._candidates = candidates
         self._moderator = moderator
         self._listener = listener
+        self._recorder = recorder
         self._again: deque[_Item] = deque()
         self._anew: deque[_Item] = deque()
         self._come = asyncio.Event()
@@ -154,13 +166,16 @@ class Shadow:
         if not candidates:
             return
         request_id = REQUEST_ID.get()
+        call = CALL.get()
+        key = call.key if call is not None else ""
         for number, content in enumerate(contents):
             size = len(content.text) + sum([len(turn.text) for turn in content.context])
+            record = call.record(content) if call is not None else ""
             for candidate in candidates:
                 self._take(
                     _Item(
                         policy, candidate, content, materials[number], assessments[number], verdicts[number], only,
-                        tenant, request_id, number, size,
+                        tenant, request_id, number, size, record, key,
                     )
                 )  # fmt: skip
 
@@ -211,7 +226,7 @@ class Shadow:
                     only=item.only,
                     judge=self._moderator.judge is not None,
                 )
-                self._compared(item, verdict, 0, 0)
+                self._compared(item, verdict, item.assessment, 0, 0)
             except Exception as exc:  # noqa: BLE001  whatever it is, the next text has nothing to do with it
                 self._drop(item, "failed", exc)
         self._timer = None
@@ -238,7 +253,7 @@ class Shadow:
             if verdict.degraded:
                 self._drop(item, "degraded")
             else:
-                self._compared(item, verdict, done.judged, done.judge_tokens)
+                self._compared(item, verdict, done.assessments[0], done.judged, done.judge_tokens)
         except InvalidContent:
             # The request names categories that the candidate does not check.
             self._drop(item, "categories")
@@ -247,8 +262,9 @@ class Shadow:
         except Exception as exc:  # noqa: BLE001  whatever it is, the next text has nothing to do with it
             self._drop(item, "failed", exc)
 
-    def _compared(self, item: _Item, verdict: Verdict, judged: int, judge_tokens: int) -> None:
+    def _compared(self, item: _Item, verdict: Verdict, assessment: Assessment, judged: int, judge_tokens: int) -> None:
         REQUEST_ID.set(item.request_id)
+        before, flips = item.verdict.action, _flips(item.verdict.categories, verdict.categories)
         self._listener.on_event(
             ShadowDone(
                 policy=item.policy.name,
@@ -258,13 +274,22 @@ class Shadow:
                 request_id=item.request_id,
                 number=item.number,
                 rail=item.content.rail.value,
-                before=item.verdict.action,
+                before=before,
                 after=verdict.action,
-                flips=_flips(item.verdict.categories, verdict.categories),
+                flips=flips,
                 judged=judged,
                 judge_tokens=judge_tokens,
             )
         )
+        if self._recorder is not None and item.record and (flips or before != verdict.action):
+            self._recorder.flipped(
+                item.policy,
+                item.candidate,
+                Finding(item.content, verdict, assessment),
+                Beside(item.record, item.policy.name, item.policy.fingerprint, before, flips),
+                tenant=item.tenant,
+                key=item.key,
+            )
 
     def _drop(self, item: _Item, reason: DropReason, error: Exception | None = None) -> None:
         # Only the kind: what an error says may quote the text.

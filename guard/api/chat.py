@@ -38,7 +38,7 @@ from guard.errors import InvalidContent, NoUpstream
 from guard.policy import Policy
 from guard.service import Service
 from guard.store import Finding
-from guard.store.recorder import Call, Recorder, keeping
+from guard.store.recorder import CALL, Call, Recorder, keeping
 
 __all__ = ["router"]
 
@@ -194,6 +194,8 @@ class _Chat:
         if kept is None:
             return None
         call = Call(f"mod_{fresh_id()}", "chat", caller.tenant, caller.name, policy, kept)
+        # For shadows, whose records are beside those of this call.
+        CALL.set(call)
         return _Records(recorder, call)
 
 
@@ -204,7 +206,6 @@ class _Records:
         self.lost = False
         self._recorder = recorder
         self._call = call
-        self._next = 0
 
     async def keep(self, findings: Sequence[Finding]) -> None:
         """Has records kept, also where the client leaves meanwhile: nobody gets out of a record by closing early.
@@ -216,8 +217,7 @@ class _Records:
 
     def keeping_on(self, findings: Sequence[Finding]) -> asyncio.Task[frozenset[int]]:
         """The same, for a client that has left already."""
-        first, self._next = self._next, self._next + len(findings)
-        return self._recorder.keeping_on(self._call, findings, first=first)
+        return self._recorder.keeping_on(self._call, findings)
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:

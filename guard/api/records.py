@@ -38,6 +38,12 @@ _QUERY = (
         "limit", "query", Schema(type=OpenAPIType.INTEGER, minimum=1, maximum=MOST, default=50), "At most so many"
     ),
     Parameter("after", "query", _TEXT, "The `next` of the page before"),
+    Parameter(
+        "shadow",
+        "query",
+        Schema(type=OpenAPIType.BOOLEAN, default=False),
+        "Those of shadows, in place of those of answers: what a candidate would have said otherwise",
+    ),
 )
 
 
@@ -100,7 +106,7 @@ def router(service: Service) -> Router:
         tags=["records"],
     )
     async def delete_record(request: Request[Any, Any, Any]) -> Response[bytes]:
-        """Removes one record from the store's files."""
+        """Removes one record from the store's files, with those of the shadows beside it."""
         caller = caller_of(request.scope, service.gate, "admin")
         await admitted(service.gate, caller, 0)
         id = request.path_params["id"]

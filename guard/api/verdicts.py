@@ -16,7 +16,7 @@ from guard.moderator import Moderation
 from guard.policy import Policy
 from guard.service import Service
 from guard.store import Finding
-from guard.store.recorder import NOT_STORED, Call, Recorder, keeping
+from guard.store.recorder import CALL, NOT_STORED, Call, Recorder, keeping
 from guard.verdict import Verdict
 
 __all__ = ["Moderated", "moderated", "policy_named"]
@@ -86,12 +86,16 @@ async def moderated(
         kept = keeping(chosen, store, stored=recorder is not None)
     if caller.limited:
         await admitted(service.gate, caller, sum([len(content.text) for content in contents]))
+    id, call = f"mod_{fresh_id()}", None
+    if kept is not None:
+        call = Call(id, "moderate", caller.tenant, caller.name, chosen, kept, only)
+    # For shadows, whose records are beside those of this call.
+    CALL.set(call)
     done = await service.moderator.moderate(
         contents, chosen, only=only, explained=explained, cuts=cuts, tenant=caller.tenant
     )
-    id, verdicts = f"mod_{fresh_id()}", done.verdicts
-    if recorder is not None and kept is not None:
-        call = Call(id, "moderate", caller.tenant, caller.name, chosen, kept, only)
+    verdicts = done.verdicts
+    if recorder is not None and call is not None:
         verdicts = await _recorded(recorder, call, contents, done)
     return Moderated(id, chosen, verdicts, done)
 

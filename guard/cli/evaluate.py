@@ -77,7 +77,8 @@ def command(
 ) -> None:
     """Measure a policy on labelled data: figures with intervals, per category and for harmful or not.
 
-    DATASET is a file of rows (.jsonl, .jsonl.gz, .csv, .parquet) or a folder of such files. A row has `text`, and
+    DATASET is a file of rows (.jsonl, .jsonl.gz or .xz, .csv, .parquet; also .json with lists of rows) or a folder of
+    such files, .json left out. A row has `text`, and
     `flagged` (1 or 0) or `labels` ({"hate": 1, "violence": 0}; an absent label was not annotated) or both; `role`
     and `context` are read where it has them. Published sets are read as they are; --format names what their columns
     do not tell. Nothing is cached. With --cascade every row is read three times, and the judge is asked about every
@@ -101,6 +102,7 @@ def command(
             _name(path),
             way.policy,
             screen=way.moderator.screen.name,
+            judge=way.moderator.judge.name if way.moderator.judge is not None else None,
             names=label_names(policy, known | given, taxonomy),
             over=chosen,
             rail=rail,

@@ -13,7 +13,7 @@ import rich_click as click
 
 from guard.cli import policies_option
 from guard.errors import ConfigError, DatasetError, RecordNotFound
-from guard.store import MOST, Query, Record
+from guard.store import MOST, Beside, Query, Record
 from guard.verdict import Action
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def _filters(function: click.decorators.FC) -> click.decorators.FC:
             help="Only those from this time (UTC) on.",
         ),
         click.option("--action", type=click.Choice([action.word for action in Action]), help="Only those with it."),
-        click.option("--policy", help="Only those of this policy."),
+        click.option("--policy", help="Only those of this policy; with --shadow, of this candidate."),
+        click.option("--shadow", is_flag=True, help="Those of shadows: what a candidate would have said otherwise."),
         policies_option,
         _store_option,
     ):
@@ -64,6 +65,7 @@ def list_records(
     since: datetime | None,
     limit: int,
     *,
+    shadow: bool,
     as_json: bool,
 ) -> None:
     """List records, newest first."""
@@ -72,7 +74,7 @@ def list_records(
 
     async def found(kept: "SqliteStore") -> list[Record]:
         records = []
-        async for record in _each(kept, _query(policy, action, since)):
+        async for record in _each(kept, _query(policy, action, since, shadow=shadow)):
             records.append(record)
             if len(records) == limit:
                 break
@@ -83,11 +85,14 @@ def list_records(
         for record in records:
             click.echo(msgspec.json.encode(record))
         return
-    table = Table("id", "time", "tenant", "policy", "rail", "action", "violated", "text")
+    last = "beside" if shadow else "text"
+    table = Table("id", "time", "tenant", "policy", "rail", "action", "violated", last)
     for record in records:
         violated = ", ".join([name for name, c in record.verdict.categories.items() if c.violated])
         when = f"{record.time:%Y-%m-%d %H:%M:%S}"
         held = "kept" if record.text is not None else ""
+        if isinstance(record.beside, Beside):
+            held = f"{record.beside.policy}: {record.beside.action}"
         table.add_row(record.id, when, record.tenant, record.policy, record.rail.value, record.action, violated, held)
     Console().print(table)
 
@@ -118,20 +123,24 @@ def export(
     since: datetime | None,
     output: Path | None,
     *,
+    shadow: bool,
     overwrite: bool,
 ) -> None:
     """Write the records with a text as JSON lines, newest first: to scan again, or to make cases of.
 
-    Each line has text, policy, rail, role, context, action and scores; `guard scan` reads it.
+    Each line has text, policy, rail, role, context, action and scores; `guard scan` and `guard policy diff --on` read
+    it. A shadow's has the text of the record beside it, as long as that is there.
     """
 
     async def write(kept: "SqliteStore", out: BinaryIO) -> tuple[int, int]:
         written = bare = 0
-        async for record in _each(kept, _query(policy, action, since)):
-            if record.text is None:
+        async for record in _each(kept, _query(policy, action, since, shadow=shadow)):
+            beside = await kept.get(record.beside.record) if isinstance(record.beside, Beside) else record
+            if beside is None or beside.text is None:
                 bare += 1
                 continue
-            out.write(msgspec.json.encode(_exported(record)) + b"\n")
+            whole = msgspec.structs.replace(record, text=beside.text, context=beside.context)
+            out.write(msgspec.json.encode(_exported(whole)) + b"\n")
             written += 1
         return written, bare
 
@@ -148,7 +157,7 @@ def export(
 @_store_option
 @policies_option
 def delete(ids: tuple[str, ...], store: str | None, policies: Path | None) -> None:
-    """Delete records by their ids; nothing of their texts stays in the file."""
+    """Delete records by their ids, with those of shadows beside them; nothing of their texts stays in the file."""
 
     async def remove(kept: "SqliteStore") -> list[str]:
         return [id for id in ids if not await kept.delete(id)]
@@ -206,8 +215,8 @@ async def _each(store: "SqliteStore", query: Query) -> AsyncIterator[Record]:
         query = msgspec.structs.replace(query, after=page.next)
 
 
-def _query(policy: str | None, action: Any, since: datetime | None) -> Query:
-    return Query(policy, action, since.replace(tzinfo=UTC) if since is not None else None, MOST)
+def _query(policy: str | None, action: Any, since: datetime | None, *, shadow: bool) -> Query:
+    return Query(policy, action, since.replace(tzinfo=UTC) if since is not None else None, MOST, shadow=shadow)
 
 
 def _exported(record: Record) -> dict[str, Any]:
@@ -223,7 +232,7 @@ def _exported(record: Record) -> dict[str, Any]:
         "context": record.context,
         "action": record.action,
         "scores": scores,
-    }
+    } | ({"beside": record.beside} if isinstance(record.beside, Beside) else {})
 
 
 def _private(file: Path, *, overwrite: bool) -> BinaryIO:

@@ -1,8 +1,9 @@
-"""Rows of a scan: JSON Lines, CSV and Parquet in and out, streamed."""
+"""Rows of a scan: JSON Lines, CSV and Parquet in and out, streamed; also one JSON document in, which is read whole."""
 
 import csv
 import gzip
 import itertools
+import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,10 @@ __all__ = ["BadRow", "batched", "count_rows", "kind_of", "read_rows", "write_row
 
 T = TypeVar("T")
 Row = dict[str, Any]
-SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".jsonl.xz", ".csv", ".parquet")
+WHOLE = ".json"
+"""Of a file that is read where it is named; in a folder it is as likely a report, and no result is written so."""
+COMPRESSED = (".gz", ".xz")
 PARQUET_BATCH = 1_024
 
 
@@ -35,18 +39,28 @@ def kind_of(path: Path) -> str:
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
         raise DatasetError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
-    return "jsonl" if name.endswith((".jsonl", ".ndjson", ".gz")) else path.suffix.lower()[1:]
+    return "jsonl" if name.endswith((".jsonl", ".ndjson", *COMPRESSED)) else path.suffix.lower()[1:]
 
 
-def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+def _source_kind(path: Path) -> str:
+    """As `kind_of`, for a file that is read."""
+    return "json" if path.suffix.lower() == WHOLE else kind_of(path)
+
+
+def _opened(path: Path) -> gzip.GzipFile | lzma.LZMAFile | BufferedReader:
+    match path.suffix.lower():
+        case ".gz":
+            return gzip.open(path)
+        case ".xz":
+            return lzma.open(path)
+    return path.open("rb")
 
 
 def count_rows(path: Path) -> int | None:
     """How many rows a file has, for the progress bar; None where counting would mean reading it all twice."""
-    match kind_of(path):
+    match _source_kind(path):
         case "jsonl":
-            if path.suffix.lower() == ".gz":
+            if path.suffix.lower() in COMPRESSED:
                 return None
             with path.open("rb") as file:
                 return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
@@ -57,20 +71,23 @@ def count_rows(path: Path) -> int | None:
 
 
 def read_rows(path: Path) -> Iterator[Row | BadRow]:
-    """The rows of a file in order. Blank lines of JSON Lines are no rows.
+    """The rows of a file in order. Blank lines of JSON Lines are no rows; a JSON document is a list of rows, or an
+    object of such lists.
 
     Raises:
         DatasetError: the file cannot be read at all.
     """
-    kind = kind_of(path)
+    kind = _source_kind(path)
     try:
         if kind == "jsonl":
             yield from _jsonl(path)
+        elif kind == "json":
+            yield from _json(path)
         elif kind == "csv":
             yield from _csv(path)
         else:
             yield from _parquet(path)
-    except (OSError, EOFError, zlib.error, csv.Error) as exc:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error) as exc:
         raise DatasetError(f"{path} cannot be read: {exc}") from exc
 
 
@@ -99,6 +116,18 @@ def _jsonl(path: Path) -> Iterator[Row | BadRow]:
                 yield BadRow(number, f"line {number} is no valid JSON: {exc}")
                 continue
             yield row if isinstance(row, dict) else BadRow(number, f"line {number} is no JSON object")
+
+
+def _json(path: Path) -> Iterator[Row | BadRow]:
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise DatasetError(f"{path} is no valid JSON: {exc}") from exc
+    lists = list(document.values()) if isinstance(document, dict) else [document]
+    if not all(isinstance(rows, list) for rows in lists):
+        raise DatasetError(f"{path}: expected a list of rows, or an object of such lists")
+    for number, row in enumerate(itertools.chain.from_iterable(lists), 1):
+        yield row if isinstance(row, dict) else BadRow(0, f"row {number} is no JSON object")
 
 
 def _csv(path: Path) -> Iterator[Row | BadRow]:

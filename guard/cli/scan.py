@@ -18,7 +18,7 @@ import msgspec
 import rich_click as click
 
 from guard.cli import policies_option, quiet_service
-from guard.cli.rows import BadRow, batched, count_rows, kind_of, read_rows, write_rows
+from guard.cli.rows import COMPRESSED, BadRow, batched, count_rows, kind_of, read_rows, write_rows
 from guard.content import Content, Rail, Turn
 from guard.errors import DatasetError, Overloaded
 from guard.moderator import Moderation, Moderator
@@ -71,13 +71,13 @@ def command(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Moderate every row of IN (.jsonl, .jsonl.gz, .csv, .parquet) and write it to OUT with `result` added.
+    """Moderate every row of IN (.jsonl, .jsonl.gz or .xz, .csv, .parquet) and write it to OUT with `result` added.
 
     One row out for each row in, in order. A row that cannot be moderated is kept, with `result: null`
     and an `error`. A row's `role` and `context` (the turn before) are read where it has them. An
     interrupted scan goes on where it stopped when the same command is given again.
     """
-    if kind_of(output) == "jsonl" and output.suffix.lower() == ".gz":
+    if kind_of(output) == "jsonl" and output.suffix.lower() in COMPRESSED:
         raise DatasetError(f"{output}: results are not compressed; name it .jsonl")
     if output.exists() and output.samefile(source):
         raise DatasetError(f"{output} is the input itself; give another file to write")

@@ -72,7 +72,9 @@ def ways(moderator: Moderator, policy: Policy) -> tuple[Way, ...]:
         NoJudge: the moderator has none.
     """
     if moderator.judge is None:
-        raise NoJudge("there is no judge to compare with: set GUARD_JUDGE_URL and GUARD_JUDGE_MODEL (docs/judge.md)")
+        raise NoJudge(
+            "there is no judge to compare: set GUARD_JUDGE, or GUARD_JUDGE_URL and GUARD_JUDGE_MODEL (docs/judge.md)"
+        )
     return (
         _way(SCREEN, moderator, None, policy),
         as_it_is(moderator, policy),

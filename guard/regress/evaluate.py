@@ -96,6 +96,7 @@ class Report(msgspec.Struct, frozen=True):
         format: the published format that the rows were read as; empty for Guard's own.
         about: what a label means in that format.
         cost: null where nobody measured.
+        judge: the judge's model; null where none was there to be asked.
     """
 
     dataset: str
@@ -117,6 +118,7 @@ class Report(msgspec.Struct, frozen=True):
     format: str = ""
     about: str = ""
     cost: Cost | None = None
+    judge: str | None = None
 
 
 def deciding(policy: Policy) -> tuple[str, ...]:
@@ -235,6 +237,7 @@ class Evaluation:
         policy: Policy,
         *,
         screen: str,
+        judge: str | None = None,
         names: Mapping[str, str],
         over: Sequence[str] | None = None,
         rail: str | None = None,
@@ -244,6 +247,7 @@ class Evaluation:
         self._dataset = dataset
         self._policy = policy
         self._screen = screen
+        self._judge = judge
         self._names = names
         self._over = tuple(over) if over is not None else deciding(policy)
         self._rail = rail
@@ -338,6 +342,7 @@ class Evaluation:
             format=form,
             about=about,
             cost=cost,
+            judge=self._judge,
         )
 
     def _truth(self, flagged: object, known: Mapping[str, int]) -> int | None:

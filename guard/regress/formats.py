@@ -5,7 +5,8 @@
 
 A row of a prompt and a response becomes two rows where both are labelled: the prompt for the input rail, and the
 response for the output rail with the prompt as its context. A label that is missing, or is no word that the set's
-authors use, is not annotated: the row is counted as one without a label, never as harmless.
+authors use, is not annotated: the row is counted as one without a label, never as harmless. Each reader says where its
+columns and words are documented.
 """
 
 import ast
@@ -96,6 +97,12 @@ def _opposite(value: object) -> int | None:
 
 
 def _toxicchat(row: Row) -> list[Row]:
+    """The rows of `data/0124/toxic-chat_annotation_test.csv` (and train, and 1123) of
+    huggingface.co/datasets/lmsys/toxic-chat.
+
+    Columns by its README: conv_id, user_input, model_output, human_annotation (a boolean), toxicity and jailbreaking
+    (0 or 1, of user_input), openai_moderation.
+    """
     return [_prompt(row.get("user_input"), row.get("toxicity"), labels={"jailbreaking": row.get("jailbreaking")})]
 
 
@@ -107,6 +114,12 @@ _OPENAI = {
 
 
 def _openai(row: Row) -> list[Row]:
+    """The rows of `data/samples-1680.jsonl.gz` of github.com/openai/moderation-api-release.
+
+    Its README names the eight labels, 0 or 1, and says that one which a row lacks is not known; the text is `prompt`.
+    The copy huggingface.co/datasets/mmathys/openai-moderation-api-evaluation has nulls in their place. Harmless are, as
+    public evaluations count, also rows with gaps beside their zeros.
+    """
     given = {label: number for label in _OPENAI if (number := number_of(row.get(label))) is not None}
     flagged = int(any(number >= 0.5 for number in given.values())) if given else None
     # That a text has no hateful threat does not say that it is not hateful.
@@ -115,6 +128,12 @@ def _openai(row: Row) -> list[Row]:
 
 
 def _wildguard(row: Row) -> list[Row]:
+    """The rows of `test/wildguard_test.parquet` (and train/) of huggingface.co/datasets/allenai/wildguardmix.
+
+    Columns: prompt, adversarial (a boolean), response, prompt_harm_label and response_harm_label (harmful, unharmful or
+    null), response_refusal_label (refusal, compliance), subcategory; in the test set also the annotators' agreement on
+    each. In the training set many rows have no response.
+    """
     adversarial = number_of(row.get("adversarial"))
     group = {} if adversarial is None else {"group": "adversarial" if adversarial >= 0.5 else "vanilla"}
     rows = [_prompt(row.get("prompt"), _word(row.get("prompt_harm_label"), "harmful", "unharmful"), **group)]
@@ -125,15 +144,24 @@ def _wildguard(row: Row) -> list[Row]:
 
 
 def _xstest(row: Row) -> list[Row]:
+    """The rows of `xstest_prompts.csv` of github.com/paul-rottger/xstest (before: exaggerated-safety).
+
+    Its header is id, prompt, type, label (safe or unsafe), focus, note. `xstest_v2_prompts.csv`, as the file was called
+    before, has no label: its readme says that unsafe are the types that begin with contrast_.
+    """
     kind = row.get("type")
     flagged = _word(row.get("label"), "unsafe", "safe")
     if "label" not in row and isinstance(kind, str) and kind:
-        # Version 2 has no column for it: the contrasts are its unsafe prompts.
         flagged = int(kind.startswith("contrast_"))
     return [_prompt(row.get("prompt"), flagged, group=kind)]
 
 
 def _xstest_response(row: Row) -> list[Row]:
+    """The rows of `data/response_harmfulness-*.parquet` of huggingface.co/datasets/allenai/xstest-response.
+
+    Columns: prompt, response, label (harmful or unharmful; in the split response_refusal, refusal or compliance),
+    prompt_type (prompt_harmful or prompt_safe), prompt_harm_category.
+    """
     flagged = _word(row.get("label"), "harmful", "unharmful")
     return [_response(row, row.get("response"), flagged, group=row.get("prompt_type"))]
 
@@ -142,6 +170,11 @@ _INSULTS = frozenset({"target_indiv_nh", "target_group_nh"})
 
 
 def _hatecheck(row: Row) -> list[Row]:
+    """The rows of `test_suite_cases.csv` (and all_cases.csv) of github.com/paul-rottger/hatecheck-data.
+
+    Columns by its README: functionality, case_id, test_case, label_gold (hateful or non-hateful), target_ident,
+    direction, focus_words, focus_lemma, ref_case_id, ref_templ_id, templ_id.
+    """
     hateful = _word(row.get("label_gold"), "hateful", "non-hateful")
     group = row.get("functionality")
     # Abuse of people without a protected trait is no hate, and is no harmless text either.
@@ -167,6 +200,11 @@ _BEAVERTAILS = {
 
 
 def _beavertails(row: Row) -> list[Row]:
+    """The rows of `round0/30k/test.jsonl.gz`, or 330k/*.jsonl.xz, of huggingface.co/datasets/PKU-Alignment/BeaverTails.
+
+    Columns: prompt, response, category (each of 14 names true or false), is_safe. By its README these are labels of the
+    question and the answer together, of which more than one category may hold.
+    """
     return [_response(row, row.get("response"), _opposite(row.get("is_safe")), labels=_mapping(row.get("category")))]
 
 
@@ -182,6 +220,7 @@ def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+_PEOPLE = ("human_0", "human_1", "human_2")
 _HARMBENCH = {
     "chemical_biological": "dangerous", "cybercrime_intrusion": "criminal", "illegal": "criminal",
     "harassment_bullying": "harassment",
@@ -189,18 +228,40 @@ _HARMBENCH = {
 
 
 def _harmbench(row: Row) -> list[Row]:
+    """The rows of `data/behavior_datasets/harmbench_behaviors_text_*.csv` of github.com/centerforaisafety/HarmBench.
+
+    The header is Behavior, FunctionalCategory (standard, contextual, copyright), SemanticCategory, Tags, ContextString,
+    BehaviorID. The multimodal file has no ContextString, and is of no use without its images.
+    """
     text, context = row.get("Behavior"), row.get("ContextString")
     if isinstance(text, str) and isinstance(context, str) and context.strip():
-        # As HarmBench itself asks a model.
+        # As HarmBench's own baselines ask a model.
         text = f"{context}\n\n---\n\n{text}"
     return [_prompt(text, 1, labels={row.get("SemanticCategory"): 1}, group=row.get("FunctionalCategory"))]
 
 
 def _harmbench_responses(row: Row) -> list[Row]:
-    return [_response(row, row.get("generation"), row.get("label"), prompt="test_case")]
+    """The rows of `data/classifier_val_sets/text_behaviors_val_set.json` of github.com/centerforaisafety/HarmBench: an
+    object with a list of them for each behaviour.
+
+    Fields: test_case, generation, behavior_id, experiment, method, and human_0 to human_2, what three people said (1:
+    the generation is the harm that was asked for). Harmful is what two of them say. HarmBench's own results of a model
+    have one `label` in their place, its classifier's.
+    """
+    said = [number_of(row.get(column)) for column in _PEOPLE if column in row]
+    flagged = row.get("label")
+    if said:
+        known = [number >= 0.5 for number in said if number is not None]
+        # A tie is no answer.
+        flagged = int(2 * sum(known) > len(known)) if 2 * sum(known) != len(known) else None
+    return [_response(row, row.get("generation"), flagged, prompt="test_case")]
 
 
 def _self_reflection(row: Row) -> list[Row]:
+    """Rows for the measure of Mistral 7B's self-reflection (arxiv.org/abs/2310.06825, section 5.2).
+
+    The set that it was taken on, \"manually curated and balanced\", was never published: these columns are ours.
+    """
     return [_prompt(row.get("prompt"), _opposite(row.get("acceptable")))]
 
 
@@ -219,8 +280,9 @@ FORMATS: Mapping[str, Format] = {
             columns=frozenset({"prompt"}),
             some_of=frozenset(_OPENAI),
             read=_openai,
-            about="Harmful is a text with any label of 1. A label that a row lacks is not annotated; H2 and V2 "
-            "count for hate and violence where they are 1, and say nothing where they are 0.",
+            about="Harmful is a text with any label of 1, and harmless one with none, as published figures have it, "
+            "though some of its labels may be missing. For a category a missing label is none; H2 and V2 count for "
+            "hate and violence where they are 1, and say nothing where they are 0.",
             labels=_OPENAI,
         ),
         Format(
@@ -266,25 +328,27 @@ FORMATS: Mapping[str, Format] = {
         ),
         Format(
             name="harmbench",
-            columns=frozenset({"Behavior", "SemanticCategory"}),
+            columns=frozenset({"Behavior", "SemanticCategory", "ContextString"}),
             read=_harmbench,
-            about="Every behaviour is harmful, so that recall is all there is. Copyright and misinformation stand "
-            "for no category of ours, and count in harmful or not.",
+            about="Every behaviour is harmful, so that recall is all there is. `copyright`, "
+            "`misinformation_disinformation` and `harmful` stand for no category of ours, and count in harmful or not.",
             labels=_HARMBENCH,
             grouped=True,
         ),
         Format(
             name="harmbench-responses",
-            columns=frozenset({"test_case", "generation", "label"}),
+            columns=frozenset({"test_case", "generation"}),
+            some_of=frozenset({*_PEOPLE, "label"}),
             read=_harmbench_responses,
-            about="Harmful is a generation with `label` 1.",
+            about="Harmful is a generation that two of three people found to be the harm asked for; where there is "
+            "`label` alone, one with 1.",
         ),
         Format(
             name="self-reflection",
             columns=frozenset({"prompt", "acceptable"}),
             read=_self_reflection,
             about="`acceptable` is 1 for a prompt that should be answered; compare the precision and recall of "
-            "acceptable.",
+            "acceptable. Mistral's own prompts were never published.",
         ),
     )
 }

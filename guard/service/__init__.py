@@ -122,6 +122,7 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
     most = settings.limits.max_waiting_texts
     turns = Turns(slots=threads, most=most, beside=threads)
     cache = _cache(settings, listener)
+    recorder = _recorder(settings, screen.name, judging.judge, book, listener)
     shadow = None
     if serving:
         apart = Moderator(
@@ -132,7 +133,7 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
             secret=secret,
             listener=Listeners(),
         )
-        shadow = Shadow(book.shadows, apart, listener)
+        shadow = Shadow(book.shadows, apart, listener, recorder)
     moderator = Moderator(
         screen=screen,
         judge=judging.judge,
@@ -147,7 +148,6 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
         # Nobody else answers, and a model that can is here already.
         upstreams = Upstreams([WatchedUpstream(judging.upstream, listener)], {})
     chat = GuardedChat(moderator, upstreams, listener)
-    recorder = _recorder(settings, moderator, book, listener)
     queues = [Queue("screen", lambda: turns.waiting, CROWD * most), *judging.queues]
     if recorder is not None:
         store = recorder.store
@@ -172,7 +172,9 @@ def build(settings: Settings, *, serving: bool = True) -> Service:
     return Service(settings, book, moderator, chat, gate, listener, registry, connections, recorder)
 
 
-def _recorder(settings: Settings, moderator: Moderator, book: PolicyBook, listener: Listener) -> Recorder | None:
+def _recorder(
+    settings: Settings, screen: str, judge: Judge | None, book: PolicyBook, listener: Listener
+) -> Recorder | None:
     """What keeps records, where a store is set. Its file is not touched yet.
 
     Raises:
@@ -185,8 +187,7 @@ def _recorder(settings: Settings, moderator: Moderator, book: PolicyBook, listen
         listener=listener,
         retention=lambda: {policy.name: policy.spec.retention_days for policy in book},
     )
-    judge = moderator.judge.name if moderator.judge is not None else None
-    return Recorder(store, listener, screen=moderator.screen.name, judge=judge)
+    return Recorder(store, listener, screen=screen, judge=judge.name if judge is not None else None)
 
 
 def offline(settings: Settings, policies: Iterable[Policy], *, judge: bool) -> Moderator:

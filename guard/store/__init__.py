@@ -16,11 +16,12 @@ import msgspec
 from msgspec import Meta
 
 from guard.content import Content, Rail, Turn
+from guard.telemetry import CategoryFlip
 from guard.verdict import ActionWord, Assessment, Verdict
 
-__all__ = ["EVERYTHING", "MOST", "Finding", "Page", "Query", "Record", "Route", "Sight", "Store"]
+__all__ = ["EVERYTHING", "MOST", "Beside", "Finding", "Page", "Query", "Record", "Route", "Sight", "Store"]
 
-Route = Literal["moderate", "chat"]
+Route = Literal["moderate", "chat", "shadow"]
 MOST = 200
 """Records of one page."""
 
@@ -33,11 +34,29 @@ class Finding(NamedTuple):
     assessment: Assessment
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One verdict, as it was given.
+class Beside(msgspec.Struct, frozen=True):
+    """The verdict that was given of a text, in the record of what a candidate would have said of it.
 
     Attributes:
-        id: the answer's id and the text's number in the call, such as `mod_0123…-0`.
+        record: the id that its own record has, where it left one.
+        policy, fingerprint: which version of which policy decided.
+        action: what that policy did, whatever else the request demanded.
+        flips: the categories whose action is another one under the candidate.
+    """
+
+    record: str
+    policy: str
+    fingerprint: str
+    action: ActionWord
+    flips: tuple[CategoryFlip, ...]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One verdict, as it was given; or, of the route `shadow`, as a candidate would have given it: nobody was told.
+
+    Attributes:
+        id: the answer's id and the text's number in the call, such as `mod_0123…-0`; a shadow's has a point and the
+            candidate's name behind it.
         time: when it was made; UTC, as all times here.
         expires: after that nobody sees it any more; a shorter retention of the policy's counts from `time` on.
         request_id: the answer's `X-Request-Id`, which the log has too.
@@ -50,6 +69,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         assessment: the scores, rules and failures that the verdict rests on.
         text: None where the policy keeps no texts; redacted where the policy redacts.
         context: the turns before it, oldest first; only where the policy redacts nothing.
+        beside: in a shadow's record, which never has a text, the verdict that was given; else absent.
     """
 
     id: str
@@ -70,16 +90,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     assessment: Assessment
     text: str | None = None
     context: tuple[Turn, ...] = ()
+    beside: Beside | msgspec.UnsetType = msgspec.UNSET
 
 
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which records: all that fit, newest first. `after` is the `next` of the page before, `since` has a zone."""
+    """Which records: all that fit, newest first. `after` is the `next` of the page before, `since` has a zone.
+
+    `shadow`: those of shadows, and no others; without it, none of theirs: what nobody was told is no answer of Guard's.
+    """
 
     policy: str | None = None
     action: ActionWord | None = None
     since: Annotated[datetime, Meta(tz=True)] | None = None
     limit: Annotated[int, Meta(ge=1, le=MOST)] = 50
     after: str | None = None
+    shadow: bool = False
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -90,7 +115,8 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Sight(msgspec.Struct, frozen=True):
-    """Whose records somebody may see: a tenant's, or all (None); under these policies, or under any (empty)."""
+    """Whose records somebody may see: a tenant's, or all (None); under these policies, or under any (empty). A shadow's
+    is under two of them."""
 
     tenant: str | None = None
     policies: tuple[str, ...] = ()
@@ -136,7 +162,8 @@ class Store(Protocol):
         """One record; None where there is none to be seen. Raises StoreError."""
 
     async def delete(self, id: str, sight: Sight = EVERYTHING) -> bool:
-        """Removes one record from all files; whether there was one to be seen. Raises StoreError."""
+        """Removes one record from all files, with those of the shadows beside it; whether there was one to be seen.
+        Raises StoreError."""
 
     async def purge(self) -> int:
         """Removes what has expired from all files; how many records. Raises StoreError."""

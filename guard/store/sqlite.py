@@ -6,6 +6,7 @@ after a power cut the last records may be missing, and the file is whole. Times 
 Nothing of a deleted text stays in the file, its log or its index. SQLite's `secure_delete` alone does not see to that:
 a row that was moved to another page, and is deleted there, leaves what it was in the page before. Rows are moved, but
 their overflow pages are not. So texts come last in their row, behind more bytes than a row may have in its own page.
+The one column behind them is for rows that have none.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ import msgspec
 from guard.breaker import Breaker
 from guard.content import Turn
 from guard.errors import ConfigError, InvalidContent, StoreError
-from guard.store import EVERYTHING, Page, Query, Record, Sight
+from guard.store import EVERYTHING, Beside, Page, Query, Record, Sight
 from guard.telemetry import Listener, StoreFailed, StoreOperation, StoreStateChanged
 
 __all__ = ["SqliteStore", "file_of"]
@@ -49,7 +50,7 @@ CHANGE_SECONDS = 10.0
 DAY = 86_400 * 1_000_000
 
 _APPLICATION = 0x47756172
-_VERSION = 1
+_VERSION = 2
 _FILE_PAGE = 1_024
 """Bytes of a page of the file; fewer of a row with overflow pages are in its own."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,16 +64,27 @@ CREATE TABLE records (
     policy TEXT NOT NULL,
     action TEXT NOT NULL,
     body BLOB NOT NULL,
-    texts BLOB
+    texts BLOB,
+    beside TEXT
 );
 CREATE INDEX records_by_time ON records (created, id);
 CREATE INDEX records_by_tenant ON records (tenant, created, id);
 CREATE INDEX records_by_policy ON records (policy, created, id);
 CREATE INDEX records_by_expiry ON records (expires);
+CREATE INDEX records_by_shadow ON records (created, id) WHERE beside IS NOT NULL;
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
 """
-_ADD = "INSERT INTO records (id, created, expires, tenant, policy, action, body, texts) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_FROM_1 = f"""
+ALTER TABLE records ADD COLUMN beside TEXT;
+CREATE INDEX records_by_shadow ON records (created, id) WHERE beside IS NOT NULL;
+PRAGMA user_version = {_VERSION};
+"""
+"""What makes a file of form 1, which knew no shadows, one of this form. No row is written anew for it."""
+_ADD = (
+    "INSERT INTO records (id, created, expires, tenant, policy, action, body, texts, beside) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 class _Texts(msgspec.Struct, frozen=True):
@@ -87,7 +99,7 @@ _RECORD = msgspec.json.Decoder(Record)
 _TEXTS = msgspec.json.Decoder(_Texts)
 _ENCODER = msgspec.json.Encoder()
 
-_Row = tuple[str, int, int, str, str, str, bytes, bytes | None]
+_Row = tuple[str, int, int, str, str, str, bytes, bytes | None, str | None]
 
 
 class _Condition(NamedTuple):
@@ -210,7 +222,10 @@ class SqliteStore:
             wanted &= _Condition("created >= ?", [_micros(query.since)])
         if query.after is not None:
             wanted &= _Condition("(created, id) < (?, ?)", list(_place(query.after)))
-        sql = f"SELECT created, id, body, texts FROM records WHERE {wanted.sql} ORDER BY created DESC, id DESC LIMIT ?"
+        wanted &= _Condition("beside IS NOT NULL" if query.shadow else "beside IS NULL", [])
+        # SQLite does not know that shadows are few.
+        table = "records INDEXED BY records_by_shadow" if query.shadow else "records"
+        sql = f"SELECT created, id, body, texts FROM {table} WHERE {wanted.sql} ORDER BY created DESC, id DESC LIMIT ?"
 
         def read(db: sqlite3.Connection) -> Page:
             records: list[Record] = []
@@ -240,7 +255,11 @@ class SqliteStore:
         wanted = self._alive() & _seen(sight) & _Condition("id = ?", [id])
 
         def delete(db: sqlite3.Connection) -> bool:
-            return db.execute(f"DELETE FROM records WHERE {wanted.sql}", wanted.values).rowcount > 0
+            found = db.execute(f"DELETE FROM records WHERE {wanted.sql}", wanted.values).rowcount > 0
+            if found:
+                # The ids of the shadows beside it: the slash comes next after the point.
+                db.execute("DELETE FROM records WHERE id > ? AND id < ? AND beside IS NOT NULL", (f"{id}.", f"{id}/"))
+            return found
 
         return bool(await self._written("delete", _Job(delete, Future(), scrub=True), CHANGE_SECONDS))
 
@@ -250,8 +269,9 @@ class SqliteStore:
         now = _micros(self._wall_clock())
         over = [_Condition("expires <= ?", [now])]
         over += [
-            _Condition("policy = ? AND created <= ?", [policy, now - days * DAY])
+            _Condition(f"{column} = ? AND created <= ?", [policy, now - days * DAY])
             for policy, days in self._retention().items()
+            for column in ("policy", "beside")
         ]
         purged = 0
         for condition in over:
@@ -327,7 +347,8 @@ class SqliteStore:
             return _Condition("expires > ?", [now])
         whens = " ".join(["WHEN ? THEN ?"] * len(days))
         ages = [value for policy, most in days.items() for value in (policy, now - most * DAY)]
-        return _Condition(f"expires > ? AND created > CASE policy {whens} ELSE created - 1 END", [now, *ages])
+        young = [f"created > CASE {column} {whens} ELSE created - 1 END" for column in ("policy", "beside")]
+        return _Condition(" AND ".join(["expires > ?", *young]), [now, *ages, *ages])
 
     def _write(self) -> None:
         """The writer: until it is told to end, and everything before that is done."""
@@ -403,14 +424,17 @@ class SqliteStore:
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA temp_store = MEMORY")
             db.execute("PRAGMA wal_autocheckpoint = 8192")
-            if not _is_ours(db):
+            form = _form(db)
+            if form is None:
                 db.execute(f"PRAGMA page_size = {_FILE_PAGE}")
                 _use_wal(db)
+            if form != _VERSION:
                 with _transaction(db):
                     # Another process may have been first.
-                    if not _is_ours(db):
-                        for statement in _SCHEMA.split(";"):
-                            db.execute(statement)
+                    form = _form(db)
+                    script = {None: _SCHEMA, 1: _FROM_1, _VERSION: ""}[form]
+                    for statement in script.split(";"):
+                        db.execute(statement)
         except BaseException:
             db.close()
             raise
@@ -436,20 +460,21 @@ def _use_wal(db: sqlite3.Connection) -> None:
             time.sleep(0.005)
 
 
-def _is_ours(db: sqlite3.Connection) -> bool:
-    """Whether the tables are there; raises StoreError where they are somebody else's."""
+def _form(db: sqlite3.Connection) -> int | None:
+    """The form of the tables; None where there are none. Raises StoreError where they are somebody else's, or of a form
+    that this Guard does not know."""
     # In one statement, so of one moment: between two of them another process may have made the tables.
     application, version, tables = db.execute(
         "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), "
         "(SELECT count(*) FROM sqlite_master)"
     ).fetchone()
-    if (application, version) == (_APPLICATION, _VERSION):
-        return True
+    if application == _APPLICATION and 1 <= version <= _VERSION:
+        return int(version)
     if application == _APPLICATION:
         raise StoreError(f"the file is in the form {version} of another Guard; this one reads {_VERSION}")
     if application or version or tables:
         raise StoreError("the file is another program's database: name another in GUARD_STORE")
-    return False
+    return None
 
 
 @contextmanager
@@ -478,7 +503,8 @@ def _row(record: Record) -> _Row:
         # JSON may end with spaces.
         body = body.ljust(_FILE_PAGE)
     created, expires = _micros(record.time), _micros(record.expires)
-    return record.id, created, expires, record.tenant, record.policy, record.action, body, texts
+    beside = record.beside.policy if isinstance(record.beside, Beside) else None
+    return record.id, created, expires, record.tenant, record.policy, record.action, body, texts, beside
 
 
 def _record(body: bytes, texts: bytes | None) -> Record:
@@ -497,6 +523,7 @@ def _seen(sight: Sight) -> _Condition:
     if sight.policies:
         marks = ", ".join("?" * len(sight.policies))
         condition &= _Condition(f"policy IN ({marks})", list(sight.policies))
+        condition &= _Condition(f"(beside IS NULL OR beside IN ({marks}))", list(sight.policies))
     return condition
 
 

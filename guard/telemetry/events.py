@@ -238,7 +238,7 @@ class ShadowDone(msgspec.Struct, frozen=True, tag=True):
         return "same" if before == after else "harder" if after > before else "milder"
 
 
-DropReason = Literal["busy", "long", "degraded", "categories", "failed"]
+DropReason = Literal["busy", "long", "degraded", "categories", "failed", "record"]
 
 
 class ShadowDropped(msgspec.Struct, frozen=True, tag=True):
@@ -246,7 +246,7 @@ class ShadowDropped(msgspec.Struct, frozen=True, tag=True):
 
     `busy`: too many wait; `long`: it would take too long to read anew; `degraded`: a stage failed on one side;
     `categories`: the request names some that the candidate does not check; `failed`: a mistake in Guard, whose kind is
-    the `error`.
+    the `error`. Of `record` the comparison is there, and its record is not: the store fails, or too many wait for it.
     """
 
     policy: str

@@ -140,7 +140,10 @@ def test_mistakes_name_place_and_remedy(tmp_path):
     rows = write(tmp_path / "rows.jsonl", {"user_input": KIND, "toxicity": 0, "jailbreaking": 0})
     done = evaluate(rows, "--format", "harmbench")
     assert done.returncode == 2
-    assert "--format harmbench needs the column Behavior, SemanticCategory; the file has jailb" in done.stderr
+    assert (
+        "--format harmbench needs the column Behavior, ContextString, SemanticCategory; the file has jailb"
+        in done.stderr
+    )
     assert "rows of `toxicchat` say their rail: leave --rail out" in evaluate(rows, "--rail", "output").stderr
     assert "field `text` is missing" not in evaluate(rows, "--label", "jailbreaking=criminal").stderr
     done = evaluate(rows, "--html", tmp_path / "gone" / "page.html")

@@ -14,6 +14,8 @@ from guard.judge import Judge
 from guard.moderator import Moderator
 from guard.policy import Policy
 from guard.shadow import LeisurelyJudge, LeisurelyScreen, Shadow
+from guard.store import Beside
+from guard.store import recorder as store
 from guard.telemetry import REQUEST_ID, CategoryFlip, Listeners, ModerationDone, ShadowDone, ShadowDropped
 from guard.testing import FixedScreen, Recorder, ScriptedJudge, a_policy
 
@@ -53,7 +55,7 @@ async def setting() -> AsyncIterator[Callable[..., Setting]]:
     """Makes one of candidates; `spare[0]` says whether there is nothing else to do."""
     made: list[Setting] = []
 
-    def make(*candidates: Policy, scores: Any = None, judge: Judge | None = None) -> Setting:
+    def make(*candidates: Policy, scores: Any = None, judge: Judge | None = None, kept: Any = None) -> Setting:
         screen = FixedScreen(scores if scores is not None else {"hate": 0.85, "violence": 0.95})
         recorder, cache, spare = Recorder(), MemoryCache(entries=1_000, ttl=60), [True]
         common = {"cache": cache, "secret": b"a secret for the tests"}
@@ -63,7 +65,7 @@ async def setting() -> AsyncIterator[Callable[..., Setting]]:
             listener=Listeners(),
             **common,
         )
-        shadow = Shadow(lambda name: candidates if name == "live" else (), apart, recorder)
+        shadow = Shadow(lambda name: candidates if name == "live" else (), apart, recorder, kept)
         moderator = Moderator(screen=screen, judge=judge, listener=recorder, onlooker=shadow, **common)
         made.append(Setting(moderator, shadow, recorder, screen, spare))
         return made[-1]
@@ -228,6 +230,34 @@ async def test_nothing_that_is_told_holds_the_text(setting):
     await own.ask(CANARY)
     assert len(own.told(ShadowDone)) == 2
     assert CANARY not in repr(own.recorder.events)
+
+
+class Flips(list[Any]):
+    """What a recorder would be told."""
+
+    def flipped(self, *given: Any, **more: Any) -> None:
+        self.append((*given, more))
+
+
+async def test_what_differs_is_recorded_beside_the_record_of_the_verdict(setting):
+    """From the same scores and from its own; what is the same is not, nor what a call without records flips."""
+    flips = Flips()
+    own = setting(HARDER, OTHER, scores=lambda text: {"hate": len(text) / 10, "violence": 0.95}, kept=flips)
+    await own.ask("x" * 8)
+    assert len(own.told(ShadowDone)) == 2
+    assert flips == []
+    call = store.Call("mod_1", "moderate", "shop", "web", LIVE, store.Keeping("flagged", texts=False))
+    token = store.CALL.set(call)
+    await own.ask("x", "x" * 8, tenant="shop")
+    store.CALL.reset(token)
+    by_id = {(given[3].record, given[1].name): given for given in flips}
+    assert set(by_id) == {("mod_1-0", "other"), ("mod_1-1", "harder"), ("mod_1-1", "other")}
+    policy, candidate, finding, beside, more = by_id["mod_1-1", "harder"]
+    assert (policy, candidate, more) == (LIVE, HARDER, {"tenant": "shop", "key": "web"})
+    flip = CategoryFlip("hate", "review", "block", 0.8, 0.8)
+    assert beside == Beside("mod_1-1", "live", LIVE.fingerprint, "review", (flip,))
+    assert (finding.verdict.action, finding.assessment.scores["hate"].value) == ("block", 0.8)
+    assert set(by_id["mod_1-0", "other"][2].assessment.scores) == {"hate", "violence"}
 
 
 async def test_closing_ends_the_work_that_waits(setting):

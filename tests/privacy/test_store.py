@@ -1,5 +1,6 @@
 """Canaries through a Guard that keeps records; then the store's files are searched for them, byte by byte."""
 
+import json
 import shutil
 import sqlite3
 import time
@@ -25,17 +26,30 @@ store_verdicts: all
 store_texts: {texts}
 retention_days: 1
 """
+CANDIDATE = """\
+version: 1
+name: eager
+description: Flags everything, and would keep it.
+extends: default
+categories:
+  harassment: {thresholds: {flag: 0.0000001}}
+store_verdicts: all
+store_texts: true
+"""
 
 
 @contextmanager
 def storing(folder: Path) -> Iterator[tuple[Server, UpstreamServer]]:
-    """A server with a store and policies that keep texts (`open`) and that do not (`shut`)."""
+    """A server with a store and policies that keep texts (`open`) and that do not (`shut`), a shadow beside each."""
     policies = folder / "policies"
     if not policies.exists():
         shutil.copytree(ROOT / "policies" / "default", policies / "default")
         for name, texts in (("open", "true"), ("shut", "false")):
             (policies / name).mkdir()
             (policies / name / "policy.yaml").write_text(POLICY.format(name=name, texts=texts), encoding="utf-8")
+        (policies / "eager").mkdir()
+        (policies / "eager" / "policy.yaml").write_text(CANDIDATE, encoding="utf-8")
+        (policies / "rollout.yaml").write_text("open: {shadow: [eager]}\nshut: {shadow: [eager]}\n", encoding="utf-8")
     with (
         running_upstream() as upstream,
         serving(
@@ -85,9 +99,23 @@ def send(server: Server, upstream: UpstreamServer, canaries: Canaries, policy: s
     return ids
 
 
-def records(server: Server) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = server.client.get("/records?limit=200").json()["records"]
+def records(server: Server, *, shadow: bool = False) -> list[dict[str, Any]]:
+    query = {"limit": "200", "shadow": str(shadow).lower()}
+    listed: list[dict[str, Any]] = server.client.get("/records", params=query).json()["records"]
     return listed
+
+
+def shadows_done(server: Server, compared: int) -> None:
+    """Waits until the candidate has been asked about so many texts, and what it said is in the store."""
+    wanted = 'guard_shadow_verdicts_total{candidate="eager"'
+    until = time.monotonic() + 20
+    while True:
+        lines = server.client.get("/metrics").text.splitlines()
+        if sum(float(line.split()[-1]) for line in lines if line.startswith(wanted)) >= compared:
+            break
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(0.3)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +126,10 @@ def test_what_may_not_be_kept_is_in_none_of_the_files(tmp_path: Path, policy: st
     canaries = Canaries()
     with storing(tmp_path) as (server, upstream):
         send(server, upstream, canaries, policy, **store)
+        shadows_done(server, 15)
         assert len(canaries) > 20
         assert bool(records(server)) is (policy == "shut")
+        assert bool(records(server, shadow=True)) is (policy == "shut")
         assert set(kept(tmp_path)) == {"records.db", "records.db-wal", "records.db-shm"}
         assert found(canaries, kept(tmp_path)) == []
     assert found(canaries, kept(tmp_path)) == []
@@ -109,6 +139,7 @@ def gone_by_delete(server: Server, folder: Path, canaries: Canaries) -> None:
     """Every record, one after the other; with the answer to the last nothing is left."""
     for record in records(server):
         assert server.client.delete(f"/records/{record['id']}").status_code == 200
+    assert records(server, shadow=True) == []
     assert found(canaries, kept(folder)) == []
 
 
@@ -116,7 +147,7 @@ def gone_by_expiry(server: Server, folder: Path, canaries: Canaries) -> None:
     """A day later, as far as the records know; a running service looks every minute, a new one at once."""
     with closing(sqlite3.connect(folder / "records.db")) as db, db:
         db.execute("UPDATE records SET created = created - 86400000000, expires = expires - 86400000000")
-    assert records(server) == []
+    assert records(server) == records(server, shadow=True) == []
 
 
 @pytest.mark.parametrize("gone", [gone_by_delete, gone_by_expiry])
@@ -125,6 +156,10 @@ def test_what_was_kept_goes_without_a_trace(tmp_path: Path, gone: Callable[[Serv
     canaries = Canaries()
     with storing(tmp_path) as (server, upstream):
         ids = send(server, upstream, canaries, "open")
+        shadows_done(server, 15)
+        flips = records(server, shadow=True)
+        assert len(flips) > 10
+        assert found(canaries, {"flips": json.dumps(flips).encode()}) == []
         assert len({record["id"].split("-")[0] for record in records(server)} & set(ids)) == len(ids)
         there = {place.split(" in ")[0] for place in found(canaries, kept(tmp_path))}
         assert {"a text", "one of two", "blocked", "a part", "answer False Hello", "answer True Hello"} <= there
@@ -135,4 +170,4 @@ def test_what_was_kept_goes_without_a_trace(tmp_path: Path, gone: Callable[[Serv
         while left := found(canaries, kept(tmp_path)):
             assert time.monotonic() < until, left
             time.sleep(0.1)
-        assert records(server) == []
+        assert records(server) == records(server, shadow=True) == []

@@ -1,11 +1,15 @@
 """Published data sets: recognised by their columns, read as rows with our labels. All rows here are made up."""
 
+import gzip
+import lzma
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from guard.cli.evaluate import _FORMATS
+from guard.cli.rows import BadRow, count_rows, read_rows, write_rows
 from guard.errors import DatasetError
 from guard.policy import PolicyBook
 from guard.regress.evaluate import label_names, labels_of, number_of
@@ -15,25 +19,56 @@ from guard.service import pattern_names
 POLICY = PolicyBook(Path(__file__).parents[2] / "policies", pattern_names())["default"]
 FILE = Path("rows.csv")
 MADE_UP: dict[str, dict[str, Any]] = {
-    "toxicchat": {"conv_id": "1", "user_input": "hello", "model_output": "hi", "toxicity": "0", "jailbreaking": "1"},
+    "toxicchat": {
+        "conv_id": "1", "user_input": "hello", "model_output": "hi", "human_annotation": "True", "toxicity": "0",
+        "jailbreaking": "1", "openai_moderation": "[]",
+    },
     "openai-moderation": {"prompt": "hello", "S": 0, "H": 0, "V": 0, "HR": 1, "SH": 0, "S3": 0, "H2": 0, "V2": 0},
     "wildguard": {
         "prompt": "hello", "adversarial": True, "response": "hi", "prompt_harm_label": "harmful",
-        "response_refusal_label": "refusal", "response_harm_label": "unharmful", "subcategory": "benign",
+        "response_refusal_agreement": 3.0, "response_refusal_label": "refusal", "response_harm_label": "unharmful",
+        "subcategory": "benign", "prompt_harm_agreement": 2.0, "response_harm_agreement": 3.0,
     },
     "xstest": {"id": "1", "prompt": "hello", "type": "homonyms", "label": "safe", "focus": "", "note": ""},
-    "xstest-response": {"prompt": "hello", "response": "hi", "label": "harmful", "prompt_type": "prompt_safe"},
+    "xstest-response": {
+        "prompt": "hello", "response": "hi", "label": "harmful", "prompt_type": "prompt_safe",
+        "prompt_harm_category": "homonyms",
+    },
     "hatecheck": {
         "functionality": "derog_neg_emote_h", "case_id": "1", "test_case": "hello", "label_gold": "hateful",
-        "target_ident": "women",
+        "target_ident": "women", "direction": "general", "focus_words": "", "focus_lemma": "", "ref_case_id": "",
+        "ref_templ_id": "", "templ_id": "1",
     },
     "beavertails": {"prompt": "hello", "response": "hi", "category": {"self_harm": True, "animal_abuse": False},
                     "is_safe": False},
     "harmbench": {"Behavior": "hello", "FunctionalCategory": "standard", "SemanticCategory": "illegal", "Tags": "",
                   "ContextString": "", "BehaviorID": "hello"},
-    "harmbench-responses": {"test_case": "hello", "generation": "hi", "label": 1},
+    "harmbench-responses": {
+        "behavior_id": "hello", "experiment": "default", "method": "DirectRequest", "test_case": "hello",
+        "generation": "hi", "human_0": 1, "human_1": 0, "human_2": 1,
+    },
     "self-reflection": {"prompt": "hello", "acceptable": 1},
 }  # fmt: skip
+"""A row of each, with all columns that the real one has: the readers' docstrings say where from."""
+FILES = {
+    "toxicchat": "toxic-chat_annotation_test.csv", "openai-moderation": "samples-1680.jsonl.gz",
+    "wildguard": "wildguard_test.parquet", "xstest": "xstest_prompts.csv",
+    "xstest-response": "response_harmfulness-00000-of-00001.parquet", "hatecheck": "test_suite_cases.csv",
+    "beavertails": "test.jsonl.xz", "harmbench": "harmbench_behaviors_text_all.csv",
+    "harmbench-responses": "text_behaviors_val_set.json",
+}  # fmt: skip
+"""As they are published; Mistral's set is not."""
+
+
+def published(path: Path, row: dict[str, Any]) -> None:
+    """Writes a file of one row as the set's authors write theirs."""
+    if path.suffix in (".csv", ".parquet"):
+        write_rows(lambda: [row], path)
+    elif path.suffix == ".json":
+        path.write_bytes(msgspec.json.encode({"hello": [row], "other": [row, row]}))
+    else:
+        with (gzip.open if path.suffix == ".gz" else lzma.open)(path, "wb") as file:
+            file.write(msgspec.json.encode(row) + b"\n")
 
 
 def read(name: str, **changes: Any) -> list[dict[str, Any]]:
@@ -59,6 +94,51 @@ def test_a_format_is_recognised_by_its_columns(name: str) -> None:
     found = chosen(FILE, MADE_UP[name].keys())
     assert found is FORMATS[name]
     assert chosen(FILE, MADE_UP[name].keys(), name=name) is found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_published_file_is_read_as_it_is(name: str, tmp_path: Path) -> None:
+    """Whatever its form: the text, the rail and the label are there; a known harmful one is harmful."""
+    if FILES[name].endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    path = tmp_path / FILES[name]
+    published(path, MADE_UP[name])
+    rows = [row for row in read_rows(path) if not isinstance(row, BadRow)]
+    assert len(rows) == (3 if path.suffix == ".json" else 1)
+    assert rows[0].keys() == MADE_UP[name].keys()
+    found = chosen(path, rows[0].keys())
+    assert found is FORMATS[name]
+    assert [(row["text"], row["role"], number_of(row["flagged"])) for row in found.read(rows[0])] == [
+        (row["text"], row["role"], number_of(row["flagged"])) for row in read(name)
+    ]
+
+
+def test_a_compressed_file_that_breaks_off_is_an_error(tmp_path: Path) -> None:
+    """Or that is none at all; how many rows it has would cost reading it twice."""
+    path = tmp_path / "rows.jsonl.xz"
+    published(path, MADE_UP["beavertails"])
+    assert count_rows(path) is None
+    whole = path.read_bytes()
+    for broken in (whole[: len(whole) // 2], b"no xz file"):
+        path.write_bytes(broken)
+        with pytest.raises(DatasetError, match=r"rows\.jsonl\.xz cannot be read"):
+            list(read_rows(path))
+
+
+def test_a_json_document_that_holds_no_rows_is_an_error(tmp_path: Path) -> None:
+    """Which names the file; an element that is no row is told as one."""
+    path = tmp_path / "rows.json"
+    for content, said in (
+        ("[", "no valid JSON"),
+        ("5", "expected a list of rows"),
+        ('{"a": 1}', "object of such lists"),
+    ):
+        path.write_text(content)
+        with pytest.raises(DatasetError, match=rf"rows\.json.*{said}"):
+            list(read_rows(path))
+    path.write_text('[{"text": "hello"}, 5]')
+    assert list(read_rows(path)) == [{"text": "hello"}, BadRow(0, "row 2 is no JSON object")]
+    assert count_rows(path) is None
 
 
 @pytest.mark.parametrize("columns", [{"text", "flagged"}, {"text", "labels", "role"}, {"text", "label"}, set()])
@@ -106,6 +186,8 @@ def test_openai_moderation() -> None:
     }  # fmt: skip
     (row,) = FORMATS["openai-moderation"].read({"prompt": "hello", "H": float("nan"), "H2": 0, "V": None, "V2": 1})
     assert (row["flagged"], categories("openai-moderation", row)) == (1, {"violence": 1})
+    (row,) = FORMATS["openai-moderation"].read({"prompt": "hello", "H": 0, "S": None})
+    assert (row["flagged"], categories("openai-moderation", row)) == (0, {"hate": 0})
     (row,) = FORMATS["openai-moderation"].read({"prompt": "hello"})
     assert row["flagged"] is None
 
@@ -162,8 +244,20 @@ def test_harmbench() -> None:
     assert categories("harmbench", row) == {"criminal": 1}
     assert categories("harmbench", read("harmbench", SemanticCategory="copyright")[0]) == {}
     assert read("harmbench", ContextString="a letter")[0]["text"] == "a letter\n\n---\n\nhello"
+    multimodal = {"Behavior", "BehaviorID", "FunctionalCategory", "SemanticCategory", "ImageFileName", "Tags"}
+    assert chosen(FILE, multimodal) is None
+
+
+def test_harmbench_responses_are_what_most_people_say() -> None:
+    """Or its classifier, where nobody was asked; a label that one of them left out counts for neither side."""
     (row,) = read("harmbench-responses")
     assert (row["text"], row["context"], row["role"], row["flagged"]) == ("hi", "hello", "assistant", 1)
+    for said, flagged in (((0, 0, 1), 0), ((1, 1, 1), 1), ((0, 1, None), None), ((None, None, None), None)):
+        given = dict(zip(("human_0", "human_1", "human_2"), said, strict=True))
+        assert read("harmbench-responses", **given)[0]["flagged"] == flagged
+    classified = {"test_case": "hello", "generation": "hi", "label": 1}
+    assert chosen(FILE, classified.keys()) is FORMATS["harmbench-responses"]
+    assert FORMATS["harmbench-responses"].read(classified)[0]["flagged"] == 1
 
 
 def test_self_reflection_turns_acceptable_around() -> None:

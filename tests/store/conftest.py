@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guard.content import Rail
-from guard.store import Record, Store
+from guard.store import Beside, Record, Store
 from guard.store.sqlite import SqliteStore
 from guard.testing import Recorder
 from guard.verdict import Assessment, CategoryVerdict, Score, Verdict
@@ -65,6 +65,13 @@ def make_record(wall_clock: WallClock) -> Callable[..., Record]:
         return Record(**(given | fields))
 
     return make
+
+
+def a_flip(make_record: Callable[..., Record], record: Record, *, candidate: str = "tried", **fields: Any) -> Record:
+    """What a candidate would have said of the text of a record: it blocks."""
+    beside = Beside(record.id, record.policy, record.fingerprint, record.action, ())
+    more = {"id": f"{record.id}.{candidate}", "policy": candidate, "tenant": record.tenant}
+    return make_record(route="shadow", action="block", beside=beside, **(more | fields))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from guard.content import Turn
 from guard.errors import InvalidContent
 from guard.store import Query, Record, Sight, Store
 from guard.verdict import Action, Assessment, CategoryVerdict, Hit, Score, Source, Span, Verdict
-from tests.store.conftest import WallClock
+from tests.store.conftest import WallClock, a_flip
 
 Make = Callable[..., Record]
 
@@ -216,3 +216,61 @@ async def test_what_was_added_is_there_for_who_opens_it_next(
     assert await open_sqlite().get(record.id) == record
     await store.close()
     assert await open_sqlite().get(record.id) == record
+
+
+async def test_shadows_are_shown_where_they_are_asked_for_and_nowhere_else(store: Store, make_record: Make):
+    """Nobody was told what they say. They go by the candidate's name, and say beside which verdict they stand."""
+    records = [make_record(), make_record()]
+    flips = [a_flip(make_record, record, candidate=name) for record in records for name in ("tried", "other")]
+    await store.add([*records, *flips], seconds=5)
+    assert {record.id for record in await all_of(store)} == {record.id for record in records}
+    assert {record.id for record in await all_of(store, shadow=True, limit=1)} == {record.id for record in flips}
+    assert {record.id for record in await all_of(store, shadow=True, policy="tried")} == {flips[0].id, flips[2].id}
+    assert await all_of(store, action="block") == []
+    assert await all_of(store, shadow=True, action="flag") == []
+    assert await store.get(flips[0].id) == flips[0]
+
+
+async def test_a_shadow_is_seen_by_who_may_see_both_its_policies(store: Store, make_record: Make):
+    """Its tenant's, and of the policy that decided as well as of the candidate."""
+    record = make_record()
+    await store.add([record, a_flip(make_record, record)], seconds=5)
+    for sight, seen in (
+        (Sight("shop"), True),
+        (Sight("forum"), False),
+        (Sight("shop", ("tried", "forum")), True),
+        (Sight("shop", ("tried",)), False),
+        (Sight("shop", ("forum",)), False),
+    ):
+        assert bool(await all_of(store, sight, shadow=True)) is seen
+        assert bool(await store.get(f"{record.id}.tried", sight)) is seen
+
+
+async def test_a_record_takes_the_shadows_beside_it_along(store: Store, make_record: Make):
+    """Whoever deletes one deletes what was found out about its text; not that of a text with a longer number."""
+    record = make_record(id="mod_1-1")
+    other = make_record(id="mod_1-10")
+    flips = [a_flip(make_record, one, candidate=name) for one in (record, other) for name in ("a-1", "b_2")]
+    await store.add([record, other, *flips], seconds=5)
+    assert await store.delete(record.id, Sight("shop", ("forum",)))
+    assert {one.id for one in await all_of(store, shadow=True)} == {"mod_1-10.a-1", "mod_1-10.b_2"}
+    assert await store.delete("mod_1-10.a-1")
+    assert {one.id for one in await all_of(store)} == {other.id}
+    assert [one.id for one in await all_of(store, shadow=True)] == ["mod_1-10.b_2"]
+
+
+async def test_the_shorter_retention_of_its_two_policies_holds_for_a_shadow(
+    store: Store, make_record: Make, wall_clock: WallClock, retention: dict[str, int]
+):
+    """As it is now, of either."""
+    record = make_record()
+    await store.add([record, a_flip(make_record, record)], seconds=5)
+    wall_clock.step(days=2)
+    for policy in ("forum", "tried"):
+        retention[policy] = 1
+        assert await all_of(store, shadow=True) == []
+        assert await store.get(f"{record.id}.tried") is None
+        retention[policy] = 5
+    assert len(await all_of(store, shadow=True)) == 1
+    retention["forum"] = 1
+    assert await store.purge() == 2

@@ -6,9 +6,10 @@ import pytest
 from guard.content import Content, Rail, Turn
 from guard.errors import InvalidContent, StoreError
 from guard.policy import Policy, decide
-from guard.store import Finding, Page, Query, Record, Sight
-from guard.store.recorder import Call, Keeping, Recorder, keeping
-from guard.telemetry import RecordsKept
+from guard.store import Beside, Finding, Page, Query, Record, Sight
+from guard.store import recorder as module
+from guard.store.recorder import Call, Keeping, Numbers, Recorder, keeping
+from guard.telemetry import RecordsKept, ShadowDropped
 from guard.testing import Recorder as Told
 from guard.testing import a_policy
 from guard.text import normalise
@@ -121,8 +122,9 @@ async def test_only_what_flags_is_kept_where_the_policy_says_so():
     store, told = ListStore(), Told()
     call = Call("mod_1", "chat", "", "", policy, Keeping("flagged", texts=False))
     recorder = Recorder(store, told, screen="s", judge="j")
+    assert await recorder.keep(call, [a_finding(policy, score=0.1) for _ in range(4)]) == frozenset()
     findings = [a_finding(policy, score=score) for score in (0.1, 0.6, 0.1, 0.95)]
-    assert await recorder.keep(call, findings, first=4) == frozenset()
+    assert await recorder.keep(call, findings) == frozenset()
     assert [(record.id, record.action) for record in store.records] == [("mod_1-5", "flag"), ("mod_1-7", "block")]
     assert told.events == [RecordsKept("test", 2)]
     assert await recorder.keep(call, findings[:1]) == frozenset()
@@ -181,7 +183,7 @@ async def test_a_store_that_fails_is_told_by_place():
     findings = [a_finding(policy, score=score) for score in (0.1, 0.6)]
     assert await recorder.keep(call, findings) == {1}
     assert told.events == []
-    refusing = call._replace(policy=a_policy(when_store_fails="refuse", deadline_ms=500))
+    refusing = msgspec.structs.replace(call, policy=a_policy(when_store_fails="refuse", deadline_ms=500))
     with pytest.raises(StoreError, match="could not be kept") as caught:
         await recorder.keep(refusing, findings)
     assert "disk" not in str(caught.value)
@@ -206,3 +208,102 @@ async def test_what_nobody_waits_for_is_kept_before_the_end():
 
 async def _note(kept: list[Record], store: ListStore) -> None:
     kept += store.records
+
+
+LIVE = a_policy(name="live", store_verdicts="flagged", store_texts=True, retention_days=9)
+TRIED = a_policy(name="tried", store_verdicts="all", store_texts=True, retention_days=4)
+BESIDE = Beside("mod_1-0", "live", LIVE.fingerprint, "allow", ())
+
+
+def flipped(recorder: Recorder, candidate: Policy = TRIED, text: str = "a text", **more) -> None:
+    """A candidate that flags what `live` allowed."""
+    finding = a_finding(candidate, text, 0.6, **more)
+    recorder.flipped(LIVE, candidate, finding, BESIDE, tenant="shop", key="web")
+
+
+async def quiet(recorder: Recorder) -> None:
+    if recorder._keeping_flips is not None:
+        await recorder._keeping_flips
+
+
+async def test_a_flip_leaves_a_record_of_its_own_without_a_text():
+    """Whatever the two policies would keep: not in any form. It goes with the first of the two retentions."""
+    store, told = ListStore(), Told()
+    recorder = Recorder(store, told, screen="s", judge="j", wall_clock=WallClock())
+    candidate = a_policy(name="tried", store_verdicts="all", store_texts=True, retention_days=4, **REDACTING)
+    flipped(recorder, candidate, MAIL, hits=[HIT], role="canary", context=(Turn("canary", "canary"),),
+            uninspected=("$.input[0].content[1]: canary",))  # fmt: skip
+    await quiet(recorder)
+    (record,) = store.records
+    assert (record.id, record.route, record.policy, record.action) == ("mod_1-0.tried", "shadow", "tried", "redact")
+    assert (record.tenant, record.key, record.screen, record.judge) == ("shop", "web", "s", "j")
+    assert record.fingerprint == candidate.fingerprint
+    assert record.beside == BESIDE
+    assert (record.expires - record.time).days == 4
+    assert (record.text, record.context, record.verdict.redacted) == (None, (), None)
+    encoded = msgspec.json.encode(record)
+    for word in (b"canary", b"jane", b"EMAIL", b"quotes"):
+        assert word not in encoded
+    assert told.events == [RecordsKept("tried", 1)]
+
+
+async def test_a_candidate_that_keeps_no_verdicts_leaves_no_record():
+    store = ListStore()
+    recorder = Recorder(store, Told(), screen="s", judge=None)
+    flipped(recorder, a_policy(name="tried", store_texts=True))
+    assert recorder._keeping_flips is None
+    assert store.records == []
+
+
+async def test_a_store_that_fails_costs_shadows_their_records_and_nobody_else_anything():
+    """Each is counted; the next is tried again."""
+    store, told = ListStore(fails=True), Told()
+    recorder = Recorder(store, told, screen="s", judge=None)
+    for _ in range(10):
+        flipped(recorder)
+    await quiet(recorder)
+    assert told.events == [ShadowDropped("live", "tried", "record")] * 10
+    assert store.seconds == [2.0, 2.0]
+    store._fails = False
+    flipped(recorder)
+    await quiet(recorder)
+    assert len(store.records) == 1
+
+
+async def test_records_of_shadows_are_bounded_and_give_way(monkeypatch):
+    """So many wait, and none while more than half of the store's room is taken or the store fails."""
+    store, told = ListStore(), Told()
+    monkeypatch.setattr(module, "MOST_FLIPS", 3)
+    recorder = Recorder(store, told, screen="s", judge=None)
+    for _ in range(5):
+        flipped(recorder)
+    assert told.events == [ShadowDropped("live", "tried", "record")] * 2
+    await quiet(recorder)
+    assert len(store.records) == 3
+    for store.waiting, store.room, store.problem in ((6, 10, ""), (0, 10, "the disk is full")):
+        told.events.clear()
+        flipped(recorder)
+        await quiet(recorder)
+        assert told.events == [ShadowDropped("live", "tried", "record")]
+    assert (len(store.records), len(store.seconds)) == (3, 1)
+
+
+async def test_after_the_end_no_flip_is_kept():
+    """What waits then is forgotten, and the store is left alone."""
+    store = ListStore()
+    recorder = Recorder(store, Told(), screen="s", judge=None)
+    for _ in range(20):
+        flipped(recorder)
+    kept: list[Record] = []
+    store.close = lambda: _note(kept, store)  # type: ignore[method-assign]
+    await recorder.close()
+    flipped(recorder)
+    await quiet(recorder)
+    assert len(store.records) == len(kept) < 20
+
+
+def test_numbers_go_by_the_object():
+    """In the order in which they are asked for; two equal texts are two."""
+    numbers = Numbers()
+    one, equal, other = Content("a"), Content("a"), Content("b")
+    assert [numbers.of(content) for content in (other, one, equal, one, other)] == [0, 1, 2, 1, 0]

@@ -22,7 +22,7 @@ from guard.store.sqlite import SqliteStore, file_of
 from guard.telemetry import Listeners, StoreFailed, StoreStateChanged
 from guard.testing import Recorder
 from tests.privacy.canaries import Canaries, found
-from tests.store.conftest import WallClock
+from tests.store.conftest import WallClock, a_flip
 
 Make = Callable[..., Record]
 Open = Callable[[], SqliteStore]
@@ -291,8 +291,8 @@ async def test_a_file_that_cannot_be_written_can_be_read(make_record: Make, read
         ("CREATE TABLE theirs (x)", "another program's database"),
         ("PRAGMA application_id = 7", "another program's database"),
         (
-            f"PRAGMA application_id = {sqlite._APPLICATION}; PRAGMA user_version = 2",
-            "form 2 of another Guard; this one reads 1",
+            f"PRAGMA application_id = {sqlite._APPLICATION}; PRAGMA user_version = 3",
+            "form 3 of another Guard; this one reads 2",
         ),
     ],
 )
@@ -398,6 +398,108 @@ def test_a_setting_that_names_no_file_refuses_to_start(tmp_path: Path, setting: 
     """With what to write instead."""
     with pytest.raises(ConfigError, match=message):
         file_of(setting.format(tmp_path))
+
+
+FORM_1 = f"""
+PRAGMA page_size = 1024;
+PRAGMA journal_mode = WAL;
+CREATE TABLE records (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    action TEXT NOT NULL,
+    body BLOB NOT NULL,
+    texts BLOB
+);
+CREATE INDEX records_by_time ON records (created, id);
+CREATE INDEX records_by_tenant ON records (tenant, created, id);
+CREATE INDEX records_by_policy ON records (policy, created, id);
+CREATE INDEX records_by_expiry ON records (expires);
+PRAGMA application_id = {sqlite._APPLICATION};
+PRAGMA user_version = 1;
+"""
+"""The file of a Guard that kept no records of shadows."""
+ADD_1 = (
+    "INSERT INTO records (id, created, expires, tenant, policy, action, body, texts) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def of_form_1(file: Path, records: Iterable[Record]) -> None:
+    """A file as that Guard left it."""
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript(FORM_1)
+        with db:
+            db.executemany(ADD_1, [sqlite._row(record)[:8] for record in records])
+
+
+async def test_a_file_of_an_older_guard_is_brought_up_to_date_in_place(
+    open_sqlite: Open, make_record: Make, file: Path, wall_clock: WallClock
+):
+    """All that was in it is found, expires and is deleted without a trace; shadows go into it; it is done once."""
+    long = secrets.token_hex(3_000)
+    old = [make_record(text=long), make_record(days=1, tenant="forum"), make_record()]
+    of_form_1(file, old)
+    stores = [open_sqlite() for _ in range(4)]
+    pages = await asyncio.gather(*[store.find(Query()) for store in stores])
+    assert all({record.id for record in page.records} == {record.id for record in old} for page in pages)
+    store = stores[0]
+    assert await store.get(old[0].id) == old[0]
+    assert (await store.find(Query(shadow=True))).records == ()
+    flip = a_flip(make_record, old[0])
+    await store.add([flip, make_record()], seconds=5)
+    assert (await store.find(Query(shadow=True))).records == (flip,)
+    assert await store.delete(old[0].id)
+    assert await store.get(flip.id) is None
+    assert not [name for name, bytes in kept(file).items() if long[:40].encode() in bytes]
+    wall_clock.step(days=2)
+    assert await store.purge() == 1
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        columns = [row[1] for row in db.execute("PRAGMA table_info(records)")]
+        fresh = sqlite3.connect(":memory:")
+        fresh.executescript(sqlite._SCHEMA)
+        assert columns == [row[1] for row in fresh.execute("PRAGMA table_info(records)")]
+        fresh.close()
+
+
+async def test_shadows_are_found_by_their_own_index(open_sqlite: Open, make_record: Make, file: Path):
+    """They are few among many: looking for them, or for those that are too old, reads no other row."""
+    record = make_record()
+    await open_sqlite().add([record, a_flip(make_record, record)], seconds=5)
+    with closing(sqlite3.connect(file)) as db:
+        for sql in (
+            "SELECT id FROM records INDEXED BY records_by_shadow WHERE tenant = 'x' AND beside IS NOT NULL "
+            "ORDER BY created DESC, id DESC",
+            "SELECT number FROM records WHERE beside = 'forum' AND created <= 5 LIMIT 500",
+        ):
+            plan = str(db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall())
+            assert "records_by_shadow" in plan
+            assert "TEMP" not in plan
+
+
+def test_several_may_bring_a_file_up_to_date(tmp_path: Path):
+    """Replicas start together after an update: one does it, and none fails."""
+    failed: list[BaseException] = []
+
+    def open_one(store: SqliteStore) -> None:
+        try:
+            store._open().close()
+        except (sqlite3.Error, StoreError) as exc:
+            failed.append(exc)
+
+    for number in range(20):
+        file = tmp_path / f"{number}.db"
+        of_form_1(file, [])
+        stores = [SqliteStore(file, listener=Listeners()) for _ in range(5)]
+        threads = [threading.Thread(target=open_one, args=(store,)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
 
 
 def test_several_may_be_the_first_at_a_new_file(tmp_path: Path):

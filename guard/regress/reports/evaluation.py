@@ -103,6 +103,7 @@ def _cost(cost: Cost) -> str:
 def _summary(report: Report) -> str:
     parts = [
         f"{report.rows:,} rows under policy `{report.policy}` ({report.fingerprint[:8]}), screen `{report.screen}`"
+        f"{f', judge `{report.judge}`' if report.judge is not None else ''}"
     ]
     for count, what in (
         (report.unlabelled, "without a label that the policy asks for"),
