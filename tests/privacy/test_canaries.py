@@ -205,7 +205,8 @@ def _native(send: Sender, judge: Any, *, narrow: str, slow: str) -> None:
     late = told["moderate: screen late"] + " and so on without end" * 4_000
     answer = send.post("moderate: screen late", 200, "/moderate", {"input": late, "policy": "hurried"}).json()
     assert answer["results"][0]["degraded"], "the screen was to fail"
-    judge.faults = [500] * 8
+    # Shadows ask it too, in their own time.
+    judge.faults = [500] * 1_000
     answer = send.post("moderate: judge fails", 200, "/moderate", {"input": told["moderate: judge fails"]}).json()
     assert answer["results"][0]["degraded"], "the judge was to fail"
     send.post("decisions: judge fails", 503, "/v1/decisions", _asking(send, "decisions: judge fails"))
@@ -319,7 +320,9 @@ def _perspective(send: Sender, *, narrow: str) -> None:
     place = "perspective: type"
     send.post(place, 400, route, body(place, comment={"text": "x", "type": told[place]}))
     place = "perspective: language"
-    send.post(place, 400, route, body(place, languages=[told[place]]))
+    # What the encoder reads by itself; in what it cannot read, a judge scores all.
+    plain = {"text": "The meeting moved to ten o'clock, bring the slides please."}
+    send.post(place, 400, route, body(place, comment=plain, languages=[told[place]]))
     place = "perspective: no JSON"
     send.post(place, 400, route, ("{comment: {text: " + told[place]).encode())
     place = "perspective: policy"
