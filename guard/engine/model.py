@@ -24,7 +24,7 @@ from guard.engine.checkpoint import Layer, Shape, Weights
 from guard.engine.kv import NOTHING, KeyValues, Rings
 from guard.engine.ops import ops_for
 
-__all__ = ["ROWS", "Mistral", "Part", "Ran"]
+__all__ = ["ROWS", "Mistral", "Pack", "Part", "Ran"]
 
 ROWS = 16
 _SLICE = 8_192
@@ -63,7 +63,11 @@ class Ran(NamedTuple):
 
 
 class Mistral:
-    """The network. Every call is by itself: nothing is remembered between calls."""
+    """The network. Every call is by itself: nothing is remembered between calls.
+
+    `states`, `next_states` and `label_rows` are the device's share of `run`, `decode` and `log_probabilities`: they
+    read nothing from the host and do not wait for it, so a CUDA graph can hold them.
+    """
 
     def __init__(self, weights: Weights) -> None:
         self.shape: Shape = weights.shape
@@ -95,8 +99,22 @@ class Mistral:
     @torch.inference_mode()
     def run(self, parts: Sequence[Part]) -> list[Ran]:
         """All parts in one pass. What stands before a part is only read; several parts may have the same."""
-        weights, shape = self._weights, self.shape
-        packed = _Pack(parts, weights)
+        packed = self.pack(parts)
+        last, kept = self.states(packed)
+        return [
+            Ran(hidden, _as_run(part.read.length + len(part.text), mine))
+            for part, hidden, mine in zip(parts, torch.split(last, packed.asked), kept, strict=True)
+        ]
+
+    def pack(self, parts: Sequence[Part]) -> "Pack":
+        """Where everything lies in a pass over these parts."""
+        return Pack(parts, self._weights)
+
+    @torch.inference_mode()
+    def states(self, packed: "Pack") -> tuple[Tensor, list[list[tuple[Tensor, Tensor]]]]:
+        """What `run` computes: the states of the rows `packed.last`, [asked, width], after the final norm; and for each
+        part that is to be kept its keys and values, layer by layer."""
+        weights, shape, parts = self._weights, self.shape, packed.parts
         cosine, sine = self._cosine[packed.places], self._sine[packed.places]
         kept: list[list[tuple[Tensor, Tensor]]] = [[] for _ in parts]
         x = weights.words[packed.tokens]
@@ -113,10 +131,7 @@ class Mistral:
                 if part.keep:
                     mine.append(self._joined(part, number, keys[rows], values[rows]))
         last, _ = self._ops.add_rms_norm(delta[packed.last], x[packed.last], weights.norm, shape.epsilon)
-        return [
-            Ran(hidden, _as_run(part.read.length + len(part.text), mine))
-            for part, hidden, mine in zip(parts, torch.split(last, packed.asked), kept, strict=True)
-        ]
+        return last, kept
 
     @torch.inference_mode()
     def decode(self, tokens: Sequence[int], rings: Rings, slots: Sequence[int], written: Sequence[int]) -> Tensor:
@@ -124,10 +139,17 @@ class Mistral:
 
         `written[i]` is how many tokens the sequence in `slots[i]` has already, which is the new one's position.
         """
-        count, fill = len(tokens), -len(tokens) % ROWS
-        weights, shape = self._weights, self.shape
+        fill = -len(tokens) % ROWS
         numbers = torch.tensor([[*tokens, *[0] * fill], [*written, *[0] * fill], [*slots, *[0] * fill]])
-        ids, places, at = numbers.to(self.device, non_blocking=True)
+        return self.next_states(numbers.to(self.device, non_blocking=True), rings, len(tokens))
+
+    @torch.inference_mode()
+    def next_states(self, numbers: Tensor, rings: Rings, count: int) -> Tensor:
+        """What `decode` computes. `numbers` is int64 [3, rows]: tokens, their positions, their slots; the first `count`
+        rows are sequences, the others fill up to a multiple of `ROWS`."""
+        weights, shape = self._weights, self.shape
+        ids, places, at = numbers
+        fill = len(ids) - count
         cosine, sine = self._cosine[places], self._sine[places]
         at, here, seen = at[:count], places[:count] % rings.capacity, places[:count] + 1
         at32, seen32 = at.to(torch.int32), seen.to(torch.int32)
@@ -157,11 +179,17 @@ class Mistral:
 
         The vocabulary's sum is made in slices, so that [rows, vocabulary] never stands in memory in float32.
         """
+        widest = max(map(len, labels))
+        wanted = torch.tensor([[*own, *[0] * (widest - len(own))] for own in labels]).to(hidden.device)
+        rows = self.label_rows(hidden, wanted).tolist()
+        return [row[: len(own)] for row, own in zip(rows, labels, strict=True)]
+
+    @torch.inference_mode()
+    def label_rows(self, hidden: Tensor, wanted: Tensor) -> Tensor:
+        """What `log_probabilities` computes: float32 [rows, labels] of the tokens `wanted`, int64 [rows, labels]."""
         head = self._weights.head
         filled = functional.pad(hidden, (0, 0, 0, -len(hidden) % ROWS))
         total = torch.full((len(filled),), -torch.inf, device=hidden.device)
-        widest = max(map(len, labels))
-        wanted = torch.tensor([[*own, *[0] * (widest - len(own))] for own in labels]).to(hidden.device)
         found = torch.zeros(wanted.shape, device=hidden.device)
         for number, part in enumerate(torch.split(head, _SLICE)):
             logits = functional.linear(filled, part).float()
@@ -171,8 +199,7 @@ class Mistral:
             inside = (place >= 0) & (place < len(part))
             own = logits[: len(hidden)].gather(1, place.clamp(0, len(part) - 1))
             found = torch.where(inside, own, found)
-        rows = (found - total[: len(hidden), None]).tolist()
-        return [row[: len(own)] for row, own in zip(rows, labels, strict=True)]
+        return found - total[: len(hidden), None]
 
     def _projected(self, layer: Layer, normed: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         shape = self.shape
@@ -202,10 +229,11 @@ class Mistral:
         return keys.clone(), values.clone()
 
 
-class _Pack:
+class Pack:
     """Where everything lies in one pass.
 
     Attributes:
+        parts: what it was made of.
         tokens, places: int64 [rows], with their positions; filled up to a multiple of `ROWS`.
         pieces: where each text and branch lies, and what it sees, for attention.
         texts: each part's text as a slice of the rows.
@@ -217,6 +245,7 @@ class _Pack:
         places: list[int] = []
         pieces: list[Piece] = []
         last: list[int] = []
+        self.parts = tuple(parts)
         self.texts: list[slice] = []
         self.asked: list[int] = []
         self._pooled: list[KeyValues] = []
