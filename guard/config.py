@@ -114,6 +114,8 @@ class JudgeSettings(_Settings, frozen=True):
     """Chat template that `completions` writes around a prompt."""
     format: Literal["instruct", "wildguard", "llama_guard"] = "instruct"
     """Prompts: of any instruct model, or the own format of WildGuard or of Llama Guard 3; also for a local judge."""
+    dtype: Literal["bf16", "fp8"] = "bf16"
+    """Numbers of a local model's linear layers: `bf16` (on a CPU float32), or `fp8` on GPUs that have it."""
     context_tokens: Annotated[int, Meta(ge=512)] = 8_192
     """Tokens that the model reads at once; longer texts are read in overlapping windows."""
     timeout_seconds: Annotated[float, Meta(gt=0.0)] = 30.0
@@ -126,6 +128,8 @@ class JudgeSettings(_Settings, frozen=True):
     def __post_init__(self) -> None:
         if self.local and self.url:
             raise ValueError("GUARD_JUDGE and GUARD_JUDGE_URL: there is one judge; give one of the two")
+        if self.dtype != "bf16" and not self.local:
+            raise ValueError("GUARD_JUDGE_DTYPE is of a local judge: give GUARD_JUDGE as well")
 
 
 class UpstreamSettings(_Settings, frozen=True):

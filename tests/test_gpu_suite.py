@@ -17,7 +17,7 @@ from guard_kernels import twins  # noqa: E402
 from benchmarks.gpu_suite import __main__ as suite  # noqa: E402
 from benchmarks.gpu_suite import correctness  # noqa: E402
 from benchmarks.gpu_suite.backends import NAMES, call, decode_call, pairs, step  # noqa: E402
-from benchmarks.gpu_suite.bench import Bench, NotBuilt  # noqa: E402
+from benchmarks.gpu_suite.bench import Bench  # noqa: E402
 from benchmarks.gpu_suite.ceilings import scaled_rows  # noqa: E402
 from benchmarks.gpu_suite.graphs import DecodingGraph, RequestGraph  # noqa: E402
 from benchmarks.gpu_suite.parts import ORDER, PARTS, file_name  # noqa: E402
@@ -54,15 +54,14 @@ def test_every_part_comes_to_its_end(smoke):
             backend = name.rpartition(": ")[2]
             missing = number == 3 and backend in ("fa2", "varlen", "fa3")
             assert ("error" in case) == missing, case
-            assert ("not_built" in case) == (number == 4 and name.endswith("fp8")), case
-            assert ("figures" in case) == ("error" not in case and "not_built" not in case), case
+            assert ("figures" in case) != missing, case
             assert case["peak_bytes"] > 0
 
 
 def test_the_toy_is_right_too(smoke):
     """The checks, and each attention that has a form for CPUs against ours."""
     checks = smoke.known[1]["cases"]
-    assert len(checks) == 14
+    assert len(checks) == 15
     assert all(case["figures"]["right"] for case in checks)
     agreeing = [case["figures"]["agrees"] for case in smoke.known[3]["cases"] if "figures" in case]
     assert len(agreeing) > 12
@@ -84,7 +83,7 @@ def test_what_is_counted_is_right(smoke):
 def test_a_toys_figures_stand_beside_no_targets(smoke):
     """Nobody may take them for a GPU's."""
     assert "toy sizes on a CPU" in smoke.said
-    assert "Correctness: 14 of 14 checks right." in smoke.said
+    assert "Correctness: 15 of 15 checks right." in smoke.said
     assert smoke.table == markdown(smoke.known, SMOKE)
     figures = [line for line in smoke.table.splitlines() if line.startswith("|")][2:]
     assert len(figures) == len(rows(SMOKE))
@@ -173,13 +172,10 @@ def bench(tmp_path):
 
 
 def test_a_record_is_there_after_every_case(bench, tmp_path):
-    """Also after one that failed, one that is not built, and when the time is over."""
+    """Also after one that failed, and when the time is over."""
 
     def broken():
         raise RuntimeError("out of memory")
-
-    def unbuilt():
-        raise NotBuilt("no such way")
 
     def kept():
         return json.loads((tmp_path / "1.json").read_text())["cases"]
@@ -189,11 +185,9 @@ def test_a_record_is_there_after_every_case(bench, tmp_path):
     assert bench.case("broken", broken) is None
     assert kept()[1]["error"] == "RuntimeError: out of memory"
     assert kept()[1]["at"].startswith("test_gpu_suite.py:")
-    bench.case("unbuilt", unbuilt)
-    assert kept()[2]["not_built"] == "no such way"
     bench._end = 0.0
     assert bench.case("late", broken) is None
-    assert kept()[3]["left_out"]
+    assert kept()[2]["left_out"]
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,10 @@ from benchmarks.gpu_suite.clock import Clock
 from benchmarks.gpu_suite.machine import clocks, machine
 from benchmarks.gpu_suite.sizes import FULL, SMOKE, Sizes
 
-__all__ = ["Bench", "NotBuilt"]
+__all__ = ["Bench"]
 
 _MESSAGE = 600
 """Characters of an error that are kept."""
-
-
-class NotBuilt(Exception):
-    """The engine has no such way yet: said so, and not measured."""
 
 
 class Bench:
@@ -85,9 +81,6 @@ class Bench:
         try:
             entry["figures"] = dict(call(*given))
             self.clock.settle()
-        except NotBuilt as error:
-            entry["not_built"] = str(error)
-            failed = True
         except Exception as error:  # noqa: BLE001 (whatever it is, the other cases go on)
             entry.pop("figures", None)
             entry["error"] = _told(error)

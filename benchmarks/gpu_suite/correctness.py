@@ -33,6 +33,7 @@ def run(bench: Bench) -> None:
     bench.case("kernel add_rms_norm", _add_norm, bench)
     bench.case("kernel rotate", _rotate, bench)
     bench.case("kernel swiglu", _swiglu, bench)
+    bench.case("fp8 product", _fp8, bench)
     bench.case("a piece has the same bits alone and in a step", _alone, bench)
     sizes = bench.sizes
     shapes = {"before": sizes.policy, "text": sizes.network.window // 4 + 33, "question": sizes.question}
@@ -189,6 +190,18 @@ def _rotate(bench: Bench) -> dict[str, Any]:
 def _swiglu(bench: Bench) -> dict[str, Any]:
     inner = bench.sizes.network.inner
     return _judged(bench, lambda ops, cast: ops.swiglu(cast(_random(bench, 33, 2 * inner))))
+
+
+def _fp8(bench: Bench) -> dict[str, Any]:
+    """The engine's product in fp8 against the same rounded numbers in float32: but for its sum it adds one rounding."""
+    from guard.engine.fp8 import linear, scaled  # noqa: PLC0415
+
+    torch.manual_seed(1)
+    width, rows = bench.sizes.network.width, 48
+    x = _random(bench, rows, width).to(torch.bfloat16)
+    matrix = scaled(_random(bench, 2 * width, width))
+    error = _apart(linear(x, matrix), scaled(x).back() @ matrix.back().T)
+    return {"error": error, "allowed": 5e-3, "right": error <= 5e-3, "kernels": bench.device.type == "cuda"}
 
 
 def _alone(bench: Bench) -> dict[str, Any]:

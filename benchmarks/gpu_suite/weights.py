@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benchmarks.gpu_suite.sizes import Network
 from guard.engine.checkpoint import Layer, Shape, Weights
+from guard.engine.fp8 import plain
 from guard.engine.kv import Rings
 
 __all__ = ["filled_rings", "in_transformers", "shape_of", "some_tokens", "some_weights"]
@@ -117,12 +118,12 @@ def _named(weights: Weights) -> dict[str, Tensor]:
     named["lm_head.weight"] = weights.head
     for number, layer in enumerate(weights.layers):
         at = f"model.layers.{number}"
-        for name, part in zip("qkv", torch.split(layer.qkv, [queries, keys, keys]), strict=True):
+        for name, part in zip("qkv", torch.split(plain(layer.qkv), [queries, keys, keys]), strict=True):
             named[f"{at}.self_attn.{name}_proj.weight"] = part
-        named[f"{at}.self_attn.o_proj.weight"] = layer.out
-        for name, part in zip(("gate", "up"), torch.split(layer.gate_up, shape.inner), strict=True):
+        named[f"{at}.self_attn.o_proj.weight"] = plain(layer.out)
+        for name, part in zip(("gate", "up"), torch.split(plain(layer.gate_up), shape.inner), strict=True):
             named[f"{at}.mlp.{name}_proj.weight"] = part
-        named[f"{at}.mlp.down_proj.weight"] = layer.down
+        named[f"{at}.mlp.down_proj.weight"] = plain(layer.down)
         named[f"{at}.input_layernorm.weight"] = layer.attention_norm
         named[f"{at}.post_attention_layernorm.weight"] = layer.mlp_norm
     return named

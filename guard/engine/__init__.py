@@ -6,6 +6,7 @@ sentencepiece  `tokenizer.model` read as `tokenizer.json` describes it
 tokens         the model's own tokenizer and chat template
 words          tokens as they come, as text
 ops            the one door to attention and the small kernels: Triton on CUDA, plain PyTorch on a CPU
+fp8            linear layers in fp8
 kv             keys and values that stay: prefixes, rolling buffers
 model          the forward pass: packed texts with branches, one more token of many sequences
 sampling       the next token

@@ -17,9 +17,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from guard.engine.fp8 import CAPABILITY, Matrix, plain, scaled
 from guard.errors import ModelError
 
-__all__ = ["Shape", "Weights", "assembled", "folders_of", "load", "shape_of"]
+__all__ = ["Shape", "Weights", "assembled", "folders_of", "in_fp8", "load", "shape_of"]
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 _ARCHITECTURES = ("MistralForCausalLM",)
@@ -62,15 +63,15 @@ class Layer(msgspec.Struct, frozen=True):
     """One block's weights. Matrices are [out, in], as checkpoints keep them."""
 
     attention_norm: Tensor
-    qkv: Tensor
-    out: Tensor
+    qkv: Matrix
+    out: Matrix
     mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Matrix
+    down: Matrix
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """All weights, on one device, in one type. `head` has a row for each token of the vocabulary."""
+    """All weights, on one device, in one type, but for layers' matrices in fp8. `head` has a row for each token."""
 
     shape: Shape
     words: Tensor
@@ -132,15 +133,21 @@ def shape_of(folder: Path) -> Shape:
         raise ModelError(f"{path} has no {exc.args[0]}") from exc
 
 
-def load(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Weights:
-    """The weights of `folder`, on `device` as `dtype`; those of a LoRA adapter with their base.
+def load(folder: Path, *, device: torch.device, dtype: torch.dtype, fp8: bool = False) -> Weights:
+    """The weights of `folder`, on `device` as `dtype`; those of a LoRA adapter with their base; the layers' matrices in
+    fp8 where that is asked for.
 
     Raises:
-        ModelError: a file is missing or damaged, a tensor is missing or of another size, or memory does not suffice.
+        ModelError: a file is missing or damaged, a tensor is missing or of another size, memory does not suffice, or
+            the GPU has no fp8.
     """
     *_, base = folders_of(folder)
     shape = shape_of(base)
-    _check_memory(shape, device, dtype)
+    if fp8 and device.type == "cuda" and torch.cuda.get_device_capability(device) < CAPABILITY:
+        raise ModelError(
+            f"GUARD_JUDGE_DTYPE=fp8 needs a GPU of compute capability {CAPABILITY[0]}.{CAPABILITY[1]}: leave it at bf16"
+        )
+    _check_memory(shape, device, dtype, beside=0.5 if fp8 else 0.0)
     try:
         weights = assembled(shape, _tensors(base, device, dtype), base)
     except torch.OutOfMemoryError as exc:
@@ -149,13 +156,30 @@ def load(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Weights:
         ) from exc
     if base != folder:
         _add_adapter(weights, folder)
-    return weights
+    return in_fp8(weights) if fp8 else weights
 
 
-def _check_memory(shape: Shape, device: torch.device, dtype: torch.dtype) -> None:
+def in_fp8(weights: Weights) -> Weights:
+    """The same with the layers' matrices in fp8; words, norms and head stay as they are."""
+    layers = [
+        Layer(
+            attention_norm=layer.attention_norm,
+            qkv=scaled(plain(layer.qkv)),
+            out=scaled(plain(layer.out)),
+            mlp_norm=layer.mlp_norm,
+            gate_up=scaled(plain(layer.gate_up)),
+            down=scaled(plain(layer.down)),
+        )
+        for layer in weights.layers
+    ]
+    return Weights(weights.shape, weights.words, tuple(layers), weights.norm, weights.head)
+
+
+def _check_memory(shape: Shape, device: torch.device, dtype: torch.dtype, *, beside: float = 0.0) -> None:
+    """`beside`: another form of the weights that is there for a while, as a share of them."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _available()
     kept = 2 * shape.layers * shape.kv_heads * shape.head_width * dtype.itemsize * _KEPT_TOKENS / 1e9
-    needed = _gigabytes(shape, dtype) * _SPARE + (kept if device.type == "cuda" else 0.0)
+    needed = _gigabytes(shape, dtype) * (_SPARE + beside) + (kept if device.type == "cuda" else 0.0)
     if free is not None and free / 1e9 < needed:
         raise ModelError(
             f"the model needs {needed:.1f} GB on {device}, of which {free / 1e9:.1f} GB are free; use a machine with "
@@ -313,9 +337,9 @@ def _adaptable(weights: Weights) -> Iterator[tuple[str, Tensor]]:
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     for number, layer in enumerate(weights.layers):
         at = f"model.layers.{number}"
-        for name, view in zip("qkv", torch.split(layer.qkv, [queries, keys, keys]), strict=True):
+        for name, view in zip("qkv", torch.split(plain(layer.qkv), [queries, keys, keys]), strict=True):
             yield f"{at}.self_attn.{name}_proj", view
-        yield f"{at}.self_attn.o_proj", layer.out
-        for name, view in zip(("gate", "up"), torch.split(layer.gate_up, shape.inner), strict=True):
+        yield f"{at}.self_attn.o_proj", plain(layer.out)
+        for name, view in zip(("gate", "up"), torch.split(plain(layer.gate_up), shape.inner), strict=True):
             yield f"{at}.mlp.{name}_proj", view
-        yield f"{at}.mlp.down_proj", layer.down
+        yield f"{at}.mlp.down_proj", plain(layer.down)

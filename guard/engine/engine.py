@@ -17,21 +17,25 @@ __all__ = ["Engine"]
 class Engine:
     """A model's tokenizer at once, and after `load` its weights and the thread that runs it.
 
-    `guard.engine.hub.folder_of` says what names a model. On a CUDA device it computes in bfloat16, on a CPU in float32.
+    `guard.engine.hub.folder_of` says what names a model. On a CUDA device it computes in bfloat16, on a CPU in float32;
+    with `fp8` its linear layers are rounded to that.
 
     Attributes:
         name: as verdicts and `/v1/models` show it.
         folders: the model's, and that of its base where it is an adapter.
+        numbers: what it computes in; other numbers give other answers.
         longest: tokens that the model attends to at once, once it is loaded: its window, or all its positions.
 
     Raises:
         ModelError: there is no such folder, or it has no tokenizer.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, fp8: bool = False) -> None:
         folder = folder_of(model)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        self._fp8 = fp8
+        self.numbers = "fp8" if fp8 else str(self.dtype)
         self.folders = folders_of(folder)
         self.tokens = ModelTokens(*self.folders)
         self.name = model.partition("@")[0] if not Path(model).expanduser().is_dir() else folder.resolve().name
@@ -46,7 +50,7 @@ class Engine:
         """
         if self._scheduler is not None:
             return
-        network = Mistral(load(self.folders[0], device=self.device, dtype=self.dtype))
+        network = Mistral(load(self.folders[0], device=self.device, dtype=self.dtype, fp8=self._fp8))
         self.longest = min(network.shape.window or network.shape.positions, network.shape.positions)
         if self.device.type == "cpu":
             # With a power of two no thread ends in the middle of a vector, where the last bit may differ.

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from guard.engine.checkpoint import Layer, Shape, Weights
+from guard.engine.fp8 import linear
 from guard.engine.kv import NOTHING, KeyValues, Rings
 from guard.engine.ops import ops_for
 
@@ -203,7 +204,7 @@ class Mistral:
 
     def _projected(self, layer: Layer, normed: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         shape = self.shape
-        mixed = functional.linear(normed, layer.qkv)
+        mixed = linear(normed, layer.qkv)
         mixed = mixed.view(len(mixed), shape.heads + 2 * shape.kv_heads, shape.head_width)
         queries, keys, values = torch.split(mixed, [shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
         queries, keys = self._ops.rotate(queries, keys, cosine, sine)
@@ -211,9 +212,9 @@ class Mistral:
 
     def _after_attention(self, layer: Layer, mixed: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The perceptron's part, which is still to be added, and the state without it."""
-        attended = functional.linear(mixed.flatten(1), layer.out)
+        attended = linear(mixed.flatten(1), layer.out)
         normed, x = self._ops.add_rms_norm(attended, x, layer.mlp_norm, self.shape.epsilon)
-        return functional.linear(self._ops.swiglu(functional.linear(normed, layer.gate_up)), layer.down), x
+        return linear(self._ops.swiglu(linear(normed, layer.gate_up)), layer.down), x
 
     def _joined(self, part: Part, number: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         read = part.read

@@ -67,7 +67,7 @@ class LocalJudge:
         self._labels = lru_cache(256)(self._tokens.labels)
         self._prose = lru_cache(256)(lambda text: len(self._tokens.start(text)))
         self.name = engine.name
-        self.fingerprint = _fingerprint(engine.folders, f"{VERSION} {engine.dtype} {form} {self._context}")
+        self.fingerprint = _fingerprint(engine.folders, f"{VERSION} {engine.numbers} {form} {self._context}")
         self._most_open = waiting
         self._open = 0
         self._lock = threading.Lock()

@@ -64,7 +64,7 @@ def _local_judge(asked: JudgeSettings, prompts: Callable[[], list[str]]) -> Judg
         from guard.judge.local import LocalJudge  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigError(f"GUARD_JUDGE {remedy(exc, 'judge')}") from exc
-    engine = Engine(asked.local)
+    engine = Engine(asked.local, fp8=asked.dtype == "fp8")
     judge = LocalJudge(engine, form=asked.format, context=asked.context_tokens, waiting=asked.max_waiting)
     # A model that was trained to judge has nothing to say.
     upstream = LocalUpstream(engine, prompts=prompts) if asked.format == "instruct" else None

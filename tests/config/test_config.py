@@ -40,6 +40,16 @@ def test_a_request_of_full_size_must_be_able_to_pass(given):
         settings_from(given)
 
 
+def test_numbers_are_of_a_local_judge():
+    """Nobody may believe that a server's model runs in fp8 because a variable says so."""
+    with pytest.raises(ConfigError, match="GUARD_JUDGE_DTYPE is of a local judge"):
+        settings_from({"GUARD_JUDGE_DTYPE": "fp8", "GUARD_JUDGE_URL": "http://judge:8000/v1"})
+    with pytest.raises(ConfigError, match="GUARD_JUDGE_DTYPE"):
+        settings_from({"GUARD_JUDGE_DTYPE": "fp4", "GUARD_JUDGE": "folder"})
+    assert settings_from({"GUARD_JUDGE_DTYPE": "fp8", "GUARD_JUDGE": "folder"}).judge.dtype == "fp8"
+    assert settings_from({}).judge.dtype == "bf16"
+
+
 def test_the_cache_secret_is_never_the_same_by_accident():
     """Without a secret each process makes up its own."""
     assert settings_from({}).cache_secret != settings_from({}).cache_secret
