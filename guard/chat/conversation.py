@@ -27,6 +27,7 @@ __all__ = [
     "in_scope",
     "message_of",
     "messages_of",
+    "out_of_scope",
     "places_of",
     "redacted",
     "restore",
@@ -99,17 +100,20 @@ def in_scope(messages: Sequence[Message], chat: Chat) -> list[tuple[Message, Con
     The last turn is everything since the assistant last answered: what the user says, what tools returned, and the
     calls of them.
     """
-    match chat.scope:
-        case "all":
-            first = 0
-        case "last_k":
-            first = max(0, len(messages) - chat.last_k)
-        case "last_turn":
-            first = _last_turn(messages)
+    first = _begins(messages, chat)
     return [
-        (message, Content(message.text, message.role, Rail.INPUT, context_of(messages[:number]), message.uninspected))
+        (message, _content_of(messages, number))
         for number, message in enumerate(messages)
         if number >= first and (message.text or message.uninspected)
+    ]
+
+
+def out_of_scope(messages: Sequence[Message], chat: Chat) -> list[tuple[Message, Content]]:
+    """The messages before those, as they would have been checked."""
+    return [
+        (message, _content_of(messages, number))
+        for number, message in enumerate(messages[: _begins(messages, chat)])
+        if message.text
     ]
 
 
@@ -240,6 +244,22 @@ def _call_places(call: Any, number: int) -> list[Place]:
         if isinstance(call, dict) and isinstance(call.get(kind), dict) and isinstance(call[kind].get(key), str)
     ]
     return found or [Place(lane, "", lambda _: None)]
+
+
+def _begins(messages: Sequence[Message], chat: Chat) -> int:
+    """The first message of the scope."""
+    match chat.scope:
+        case "all":
+            return 0
+        case "last_k":
+            return max(0, len(messages) - chat.last_k)
+        case "last_turn":
+            return _last_turn(messages)
+
+
+def _content_of(messages: Sequence[Message], number: int) -> Content:
+    message = messages[number]
+    return Content(message.text, message.role, Rail.INPUT, context_of(messages[:number]), message.uninspected)
 
 
 def _last_turn(messages: Sequence[Message]) -> int:

@@ -19,6 +19,7 @@ from guard.chat.conversation import (
     speaks,
     with_system_prompt,
 )
+from guard.chat.history import history_of
 from guard.chat.options import Options
 from guard.chat.report import RailReport, azure_results, moderated, shown
 from guard.chat.stream import Flow, following
@@ -114,7 +115,8 @@ class GuardedChat:
         try:
             with traced("input rail"):
                 verdicts, findings = await self._verdicts([content for _, content in checked], policy, options)
-                report = RailReport.of(verdicts)
+                history = await history_of(self._moderator, messages, policy, tenant=options.tenant)
+                report = RailReport.of([*verdicts, *history.failed])
                 self._listener.on_event(RailDone(policy.name, "input", report.action))
         except BaseException:
             if early is not None:
@@ -122,6 +124,8 @@ class GuardedChat:
             raise
         report = msgspec.structs.replace(report, uninspected=tuple(dict.fromkeys([*uninspected, *report.uninspected])))
         cut = [(message, v.cuts) for (message, _), v in zip(checked, verdicts, strict=True) if v.cuts]
+        # In their order: a turn's placeholders stay what they were when more turns follow.
+        cut = [*history.cuts, *cut]
         if early is not None and (report.action == "block" or cut):
             # It was told what it must not be told: what it says is thrown away.
             await early.close()

@@ -95,11 +95,26 @@ class Policy:
     @functools.cached_property
     def redacts(self) -> bool:
         """Whether there is anything in it that replaces characters."""
-        rules = [(rule.action, rule.category) for rule in self.spec.terms.values()]
-        rules += [(rule.action, rule.category) for rule in self.spec.patterns.values()]
-        return any(category.thresholds.redact is not None for category in self.categories.values()) or any(
-            action == "redact" and category in self.categories for action, category in rules
-        )
+        return any(self.redacting(rail) for rail in Rail)
+
+    def redacting(self, rail: Rail) -> frozenset[str]:
+        """The categories that may replace characters on `rail`, by a score or by a rule."""
+        return self._redacting[rail]
+
+    @functools.cached_property
+    def _redacting(self) -> dict[Rail, frozenset[str]]:
+        rules = [(rule.action, rule.category, rule.rails) for rule in self.spec.terms.values()]
+        rules += [(rule.action, rule.category, rule.rails) for rule in self.spec.patterns.values()]
+        found = {}
+        for rail in Rail:
+            by_rule = {category for action, category, rails in rules if action == "redact" and rail in rails}
+            by_score = {
+                category.name
+                for category in self.active(rail)
+                if any(action is Action.REDACT for action, _ in category.steps)
+            }
+            found[rail] = frozenset({category.name for category in self.active(rail)} & (by_rule | by_score))
+        return found
 
 
 def _active(spec: PolicySpec, rail: Rail) -> list[ActiveCategory]:

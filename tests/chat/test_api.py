@@ -138,6 +138,37 @@ def test_personal_data_goes_to_no_model_and_comes_back(guarded):
     assert said(events(ask(guarded, "Write to jane.doe@example.com", stream=True))[:-1]) == "To jane.doe@example.com."
 
 
+def test_personal_data_of_earlier_turns_goes_to_no_model_either(guarded):
+    """Clients send a conversation's turns again as they were; each keeps its placeholder while more turns follow."""
+    turns = [
+        {"role": "user", "content": "I am jane.doe@example.com"},
+        {"role": "assistant", "content": "Hello, jane.doe@example.com."},
+        {"role": "user", "content": "And my friend is bob@example.org"},
+    ]
+    guarded.upstream.script = lambda body: an_answer("Hello, [EMAIL_2].")
+    for known in (1, 3):
+        message = ask(guarded, turns[:known]).json()["choices"][0]["message"]["content"]
+    assert message == "Hello, bob@example.org."
+    assert [message["content"] for message in guarded.upstream.calls[1]["messages"]][-3:] == [
+        "I am [EMAIL_1]",
+        "Hello, [EMAIL_1].",
+        "And my friend is [EMAIL_2]",
+    ]
+
+
+def test_an_earlier_turn_is_redacted_and_not_refused(guarded):
+    """It has been let pass once, by this policy or by another."""
+    turns = [
+        {"role": "user", "content": "You grumpf, I am jane.doe@example.com"},
+        {"role": "assistant", "content": "Please stop."},
+        {"role": "user", "content": "Sorry."},
+    ]
+    found = ask(guarded, turns).json()
+    assert found["choices"][0]["finish_reason"] == "stop"
+    assert found["guard"]["input"]["action"] == "allow"
+    assert guarded.upstream.calls[0]["messages"][-3]["content"] == "You grumpf, I am [EMAIL_1]"
+
+
 def test_parts_that_cannot_be_looked_at_are_named_or_refused(guarded):
     """As the policy says."""
     parts = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "https://x/y.png"}}]

@@ -183,22 +183,20 @@ def without_nothing(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_conversation_is_checked_as_far_as_the_policy_says(guard):
-    """Of the last turn, or all of it: as in a guarded chat."""
+    """The last turn, or all of it; what is redacted is redacted everywhere: as in a guarded chat."""
     turns = without_nothing(TURNS)
-    last = ["Be nice.", "My mail is jane@example.com.", "Thanks.", "Write to [EMAIL_1]", "and to [EMAIL_2]",
-            "[EMAIL_1] is gone"]  # fmt: skip
+    redacted = ["Be nice.", "My mail is [EMAIL_1].", "Thanks.", "Write to [EMAIL_2]", "and to [EMAIL_3]",
+                "[EMAIL_2] is gone"]  # fmt: skip
     told = asked(guard, conversation(turns))
-    assert told["texts"] == last
+    assert told["texts"] == redacted
     assert told["guard"]["uninspected"] == ["$.images[0]: image"]
-    told = asked(guard, conversation(turns), X_Guard_Policy="everything")
-    assert told["texts"] == ["Be nice.", "My mail is [EMAIL_1].", "Thanks.", "Write to [EMAIL_2]", "and to [EMAIL_3]",
-                             "[EMAIL_2] is gone"]  # fmt: skip
+    assert asked(guard, conversation(turns), X_Guard_Policy="everything")["texts"] == redacted
 
 
 def test_a_null_content_as_litellm_sends_it(guard):
     """A message that only calls tools has `content: null`; LiteLLM takes no text out of it."""
     body = conversation(without_nothing(TURNS)) | {"structured_messages": TURNS}
-    assert asked(guard, body)["texts"][1] == "My mail is jane@example.com.", "the scope was to hold"
+    assert asked(guard, body)["texts"][1] == "My mail is [EMAIL_1].", "an earlier turn was to be redacted"
 
 
 def test_an_earlier_turn_is_no_reason_to_block(guard):

@@ -23,6 +23,7 @@ from guard.api.posted import posted
 from guard.api.schemas import PolicyName, check_count, check_length
 from guard.api.verdicts import moderated, policy_named
 from guard.chat.conversation import Message, Piece, arguments_text, in_scope, redacted
+from guard.chat.history import history_of
 from guard.chat.report import CategoryReport, RailReport
 from guard.config import Limits
 from guard.content import Content, Rail
@@ -149,10 +150,18 @@ def router(service: Service) -> Router:
             return _ENCODER.encode(_answer(asked, given, rail, policy, (), None, refused=refused))
         told = await moderated(service, caller, [content for _, content in within], policy=named, cuts=True)
         redactor = Redactor(told.policy.spec.redaction.style, [message.text for message in given.messages])
+        verdicts = told.verdicts
+        if given.mapped:
+            history = await history_of(service.moderator, given.messages, told.policy, tenant=caller.tenant)
+            verdicts += history.failed
+            for message, cuts in history.cuts:
+                # A call's arguments cannot be given back, and are no reason to block later what has passed once.
+                if not message.calls:
+                    redacted(message, cuts, redactor)
         for (message, _), verdict in zip(within, told.verdicts, strict=True):
             if verdict.cuts:
                 redacted(message, verdict.cuts, redactor)
-        return _ENCODER.encode(_answer(asked, given, rail, told.policy, told.verdicts, told.id))
+        return _ENCODER.encode(_answer(asked, given, rail, told.policy, verdicts, told.id))
 
     return Router("", route_handlers=[posted(_PATH, service, checked)], exception_handlers=speaking(_error))
 
