@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,18 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
         "date": date.today().isoformat(),
     }
+
+
+def _version(package: str) -> str | None:
+    """Not everything is there where an engine is measured alone."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def write(name: str, command: str, figures: dict[str, Any], *, keep: bool = True) -> None:

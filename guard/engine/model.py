@@ -303,10 +303,3 @@ class Pack:
 
 def _as_run(length: int, kept: list[tuple[Tensor, Tensor]]) -> KeyValues:
     return KeyValues(length, tuple([k for k, _ in kept]), tuple([v for _, v in kept])) if kept else NOTHING
-
-
-def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """RoPE in the order of Hugging Face's checkpoints: the first half of a head turns with its second half."""
-    first, second = x.float().chunk(2, dim=-1)
-    c, s = cosine[:, None], sine[:, None]
-    return torch.cat([first * c - second * s, second * c + first * s], dim=-1).to(x.dtype)
