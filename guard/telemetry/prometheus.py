@@ -240,7 +240,10 @@ class PrometheusListener:
             registry=registry,
         )
         self._dropped = Counter(
-            "guard_shadow_dropped", "Texts that a candidate was not asked about", ["reason"], registry=registry
+            "guard_shadow_dropped",
+            "Texts that a candidate was not asked about; of `record`, flips that could not be kept",
+            ["reason"],
+            registry=registry,
         )
         self._children: dict[tuple[Any, ...], Any] = {}
         self._hits, self._misses = self._child(self._lookups, "hit"), self._child(self._lookups, "miss")
