@@ -6,6 +6,7 @@ import functools
 import gc
 import ipaddress
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from guard.config import Settings
 from guard.errors import ConfigError
 
 __all__ = ["command"]
+
+
+SWITCH_SECONDS = 0.0005
+"""After so long a thread that waits for the interpreter gets it. At 5 ms, Python's own, the screen's threads wait that
+long for a busy event loop, many times for each text (docs/decisions/0010)."""
 
 
 def check_open(settings: Settings) -> None:
@@ -84,6 +90,7 @@ def command(
             room=service.connections.room,
             remedy="let the process open more files (ulimit -n), or lower GUARD_MAX_CONNECTIONS",
         )
+    sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         create_app(service),
         host=server_settings.host,
