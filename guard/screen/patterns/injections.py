@@ -17,7 +17,7 @@ _INSTRUCTIONS = r"(?:instructions?|prompts?|directives?|guidelines|rules|program
 _EARLIER = r"(?:previous|prior|above|earlier|preceding|foregoing|former|past|system|initial|original)"
 _OVERRIDES = (
     rf"{_ENGLISH}{_S}(?:(?:all|any|every|each|of|the|your|my|our|these|those){_S}){{0,4}}"
-    rf"{_EARLIER}{_S}(?:(?:and|or|earlier|prior|previous|system|safety|developer|user|given|security){_S})"
+    rf"{_EARLIER}{_S}(?:(?:and|or|earlier|prior|previous|following|subsequent|later|system|safety|developer|user|given|security){_S})"
     rf"{{0,3}}{_INSTRUCTIONS}",
     rf"{_ENGLISH}{_S}(?:all{_S}(?:of{_S})?)?your{_S}(?:(?:safety|content|ethical|current|existing|core|own){_S})?"
     rf"(?:instructions|guidelines|programming|prompt|restrictions|safety\srules|training)",
