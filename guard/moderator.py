@@ -122,6 +122,7 @@ class Moderator:
         cuts: bool = False,
         remember: bool = True,
         session: str | None = None,
+        again: bool = False,
         tenant: str = "",
     ) -> Moderation:
         """One verdict per content.
@@ -131,7 +132,8 @@ class Moderator:
         `deadline_ms` holds; `cuts` adds the places that redaction leaves out. Without `remember` the cache is neither
         asked nor told: for a text that is still being written. `session` names a text that comes again while it grows,
         for the judge alone to go on where it was (`Inquiry.session`): it is part of no cache key, and only of use with
-        one content. `tenant`: whose texts these are; nothing that is remembered of them is used for another's.
+        one content. `again`: these were decided on before, and nobody is told of it once more. `tenant`: whose texts
+        these are; nothing that is remembered of them is used for another's.
 
         Raises:
             ValueError: a session of several contents.
@@ -186,6 +188,8 @@ class Moderator:
         if remember:
             stages.append(("cache", looked_up - normalised))
         stages += spent.items()
+        if again:
+            return moderation
         self._listener.on_event(_event(moderation, contents, policy, tuple(stages), partial=not remember))
         if self._onlooker is not None and remember:
             self._onlooker.seen(policy, contents, materials, assessments, verdicts, only=only, tenant=tenant)
@@ -428,12 +432,17 @@ def _length(content: Content) -> int:
 
 
 def _normalised(contents: Sequence[Content]) -> list[Material]:
-    return [_material(content) for content in contents]
+    # One conversation's turns are the context of each other.
+    known: dict[str, str] = {}
+    return [_material(content, known) for content in contents]
 
 
-def _material(content: Content) -> Material:
+def _material(content: Content, known: dict[str, str]) -> Material:
     if content.context:
-        context = tuple([Turn(turn.role, normalise(turn.text).text) for turn in content.context])
+        for turn in content.context:
+            if turn.text not in known:
+                known[turn.text] = normalise(turn.text).text
+        context = tuple([Turn(turn.role, known[turn.text]) for turn in content.context])
         return Material(msgspec.structs.replace(content, context=context), normalise(content.text))
     return Material(content, normalise(content.text))
 

@@ -37,6 +37,8 @@ __all__ = [
 
 CONTEXT = 8_000
 """Characters of the turns before a text that are read with it."""
+MOST_TURNS = 64
+"""Turns of them: of short ones 8,000 characters are thousands, for each message of a conversation."""
 _TEXT_PARTS = {
     "text": "text",
     "input_text": "text",
@@ -108,20 +110,21 @@ def in_scope(messages: Sequence[Message], chat: Chat) -> list[tuple[Message, Con
     ]
 
 
-def out_of_scope(messages: Sequence[Message], chat: Chat) -> list[tuple[Message, Content]]:
-    """The messages before those, as they would have been checked."""
-    return [
-        (message, _content_of(messages, number))
-        for number, message in enumerate(messages[: _begins(messages, chat)])
-        if message.text
-    ]
+def out_of_scope(messages: Sequence[Message], chat: Chat) -> Iterator[tuple[Message, Content]]:
+    """The messages before those, as they would have been checked; one after another, for there may be thousands."""
+    for number in range(_begins(messages, chat)):
+        if messages[number].text:
+            yield messages[number], _content_of(messages, number)
 
 
-def context_of(messages: Sequence[Message]) -> tuple[Turn, ...]:
-    """The last turns of a conversation, as far as they are read together with what comes next."""
+def context_of(messages: Sequence[Message], end: int | None = None) -> tuple[Turn, ...]:
+    """The last turns of a conversation, or of what stands before its message `end`, as far as they are read together
+    with what comes next."""
     turns: list[Turn] = []
     left = CONTEXT
-    for message in reversed(messages):
+    last = len(messages) if end is None else end
+    for number in range(last - 1, max(last - 1 - MOST_TURNS, -1), -1):
+        message = messages[number]
         text = message.text[-left:]
         turns.append(Turn(message.role, text))
         left -= len(text)
@@ -259,7 +262,7 @@ def _begins(messages: Sequence[Message], chat: Chat) -> int:
 
 def _content_of(messages: Sequence[Message], number: int) -> Content:
     message = messages[number]
-    return Content(message.text, message.role, Rail.INPUT, context_of(messages[:number]), message.uninspected)
+    return Content(message.text, message.role, Rail.INPUT, context_of(messages, number), message.uninspected)
 
 
 def _last_turn(messages: Sequence[Message]) -> int:

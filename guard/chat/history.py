@@ -4,6 +4,7 @@ A model reads it again too. So what the policy redacts is redacted there as well
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from guard.chat.conversation import Message, out_of_scope
@@ -14,8 +15,8 @@ from guard.verdict import Cut, Verdict
 
 __all__ = ["History", "history_of"]
 
-AT_ONCE = 256
-"""Messages that are looked up in one call: conversations are longer than what may wait for the screen."""
+AT_ONCE = 64
+"""Messages that are looked up in one call: conversations may be longer than what may wait for the screen."""
 
 
 class History(NamedTuple):
@@ -33,12 +34,11 @@ async def history_of(moderator: Moderator, messages: Sequence[Message], policy: 
         Overloaded: too many texts are waiting already.
     """
     redacting = policy.redacting(Rail.INPUT)
-    earlier = out_of_scope(messages, policy.spec.chat) if redacting else []
+    earlier = out_of_scope(messages, policy.spec.chat) if redacting else iter(())
     history = History([], ())
-    for start in range(0, len(earlier), AT_ONCE):
-        some = earlier[start : start + AT_ONCE]
+    while some := list(islice(earlier, AT_ONCE)):
         contents = [content for _, content in some]
-        found = await moderator.moderate(contents, policy, only=redacting, cuts=True, tenant=tenant)
+        found = await moderator.moderate(contents, policy, only=redacting, cuts=True, again=True, tenant=tenant)
         pairs = list(zip(some, found.verdicts, strict=True))
         cuts = [(message, verdict.cuts) for (message, _), verdict in pairs if verdict.cuts]
         failed = tuple([verdict for _, verdict in pairs if verdict.degraded])

@@ -53,8 +53,8 @@ def is_mistrals(model: str | None) -> bool:
 
 
 def mistral_result(policy: Policy, verdict: Verdict, model: str | None) -> MistralResult:
-    """A verdict as Mistral's result, with the categories that `model` has, and those of the policy that have no name
-    with Mistral: there is no other word in it that a client could refuse a text by."""
+    """A verdict as Mistral's result, with the categories that `model` has, and those of the policy that none of
+    them speaks for: there is no other word in it that a client could refuse a text by."""
     names = FIRST_CATEGORIES if model == _FIRST else SECOND_CATEGORIES
     found = exactly(policy, "mistral", names, verdict, own=True)
     return MistralResult(

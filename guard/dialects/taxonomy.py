@@ -83,18 +83,28 @@ def named(policy: Policy, taxonomy: Taxonomy, found: Mapping[str, CategoryVerdic
 
 def under(policy: Policy, taxonomy: Taxonomy, found: Mapping[str, CategoryVerdict]) -> dict[str, CategoryVerdict]:
     """The same, but what has no name there keeps its own."""
-    return _with_own(policy, taxonomy, named(policy, taxonomy, found), found)
+    renamed = named(policy, taxonomy, found)
+    for name, category in found.items():
+        # Where that is a name of the taxonomy too, the harder counts.
+        if not _names(policy, name, taxonomy):
+            _harden(renamed, name, category)
+    return renamed
 
 
 def exactly(
     policy: Policy, taxonomy: Taxonomy, names: Iterable[str], verdict: Verdict, *, own: bool = False
 ) -> dict[str, CategoryVerdict]:
     """These foreign categories of a verdict, in their order, for dialects that always have all of them. One that no
-    category of the policy goes by has the score 0. `own`: what has no name there follows under its own, for dialects
-    whose clients take any name."""
+    category of the policy goes by has the score 0. `own`: what none of them speaks for follows under its own name, for
+    dialects whose clients take any."""
     found = named(policy, taxonomy, verdict.categories)
     asked = {name: found.get(name, _NONE) for name in names}
-    return _with_own(policy, taxonomy, asked, verdict.categories) if own else asked
+    said = frozenset(asked)
+    for name, category in verdict.categories.items() if own else ():
+        # Also one whose name there is another model's, or none at all.
+        if said.isdisjoint(_names(policy, name, taxonomy)):
+            _harden(asked, name, category)
+    return asked
 
 
 def flagged(verdict: Verdict, found: Iterable[CategoryVerdict]) -> bool:
@@ -108,16 +118,6 @@ def unfounded(verdict: Verdict) -> bool:
     """Whether a stage failed and the policy holds the text back for that: a dialect that has nothing but scores would
     let it pass, and has to fail instead."""
     return verdict.degraded and verdict.action in ("review", "block")
-
-
-def _with_own(
-    policy: Policy, taxonomy: Taxonomy, renamed: dict[str, CategoryVerdict], found: Mapping[str, CategoryVerdict]
-) -> dict[str, CategoryVerdict]:
-    """With the categories that have no name there; where that is a name of the taxonomy too, the harder counts."""
-    for name, category in found.items():
-        if not _names(policy, name, taxonomy):
-            _harden(renamed, name, category)
-    return renamed
 
 
 def _names(policy: Policy, own: str, taxonomy: Taxonomy) -> tuple[str, ...]:

@@ -1,9 +1,13 @@
 """What stands before the turns that are checked: redacted as the policy says, and no more."""
 
-from guard.chat.conversation import messages_of
+import time
+
+from guard.api.chat import MOST_MESSAGES
+from guard.chat.conversation import MOST_TURNS, context_of, messages_of
 from guard.chat.history import AT_ONCE, history_of
 from guard.content import Rail
 from guard.errors import ScreenFailed
+from guard.telemetry import ModerationDone
 from guard.testing import FixedScreen, Recorder, a_policy
 from tests.moderator.test_moderator import a_moderator
 
@@ -40,6 +44,23 @@ async def test_all_turns_before_the_scope_are_looked_at_however_many(screen, mak
     assert [message.text for message, _ in found.cuts] == texts[:-1]
     assert {cut.label for _, cuts in found.cuts for cut in cuts} == {"EMAIL"}
     assert (await history_of(a_moderator(screen), messages, make_chat_policy(scope="all"))).cuts == []
+
+
+async def test_a_long_conversation_of_short_turns_costs_little(make_chat_policy):
+    """Each message has its context, and they have most of it in common."""
+    messages = conversation(*["ä"] * MOST_MESSAGES)
+    begun = time.process_time()
+    assert (await history_of(a_moderator(FixedScreen({"pii": 0.0})), messages, make_chat_policy())).cuts == []
+    assert time.process_time() - begun < 8
+    assert len(context_of(messages)) == MOST_TURNS
+
+
+async def test_nobody_is_told_of_what_was_decided_before(screen, make_chat_policy):
+    """It would be counted, and compared with candidates, once for every turn that follows."""
+    recorder = Recorder()
+    moderator = a_moderator(screen, recorder=recorder)
+    await history_of(moderator, conversation("mail a@example.com", "b", "c"), make_chat_policy())
+    assert not [event for event in recorder.events if isinstance(event, ModerationDone)]
 
 
 async def test_a_failing_screen_is_told(make_chat_policy):

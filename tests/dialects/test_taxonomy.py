@@ -172,13 +172,17 @@ def test_what_has_no_name_keeps_its_own():
 
 
 def test_mistrals_answer_has_what_mistral_has_no_name_for():
-    """It has nothing else that a client could refuse a text by; names of the other model do not count as such."""
+    """It has nothing else that a client could refuse a text by. What the older model has no word for is not lost."""
     policy = mapped(weather={}, jailbreak={"mistral": ["jailbreaking"]})
     verdict = a_verdict(policy, {"weather": 0.95, "jailbreak": 0.95})
-    for model, names in (("mistral-moderation-2411", FIRST_CATEGORIES), ("mistral-moderation-2603", SECOND_CATEGORIES)):
+    for model, names in (
+        ("mistral-moderation-2411", [*FIRST_CATEGORIES, "weather", "jailbreak"]),
+        ("mistral-moderation-2603", [*SECOND_CATEGORIES, "weather"]),
+    ):
         result = mistral_result(policy, verdict, model)
-        assert list(result.categories) == list(result.category_scores) == [*names, "weather"]
+        assert list(result.categories) == list(result.category_scores) == names
         assert result.categories["weather"] is True
+        assert result.categories[names[-1]] is True
     assert list(mistral_result(DEFAULT, a_verdict(DEFAULT, {}), None).categories) == list(SECOND_CATEGORIES)
 
 

@@ -291,9 +291,9 @@ async def test_a_long_call_leaves_the_event_loop_to_others_between_its_slices(mo
     order: list[str] = []
     real = moderator_module._material
 
-    def watched(content):
+    def watched(content, known):
         order.append(content.text[:5])
-        return real(content)
+        return real(content, known)
 
     monkeypatch.setattr(moderator_module, "_material", watched)
     texts = [f"flood {n} " + "word " * 180 for n in range(9)]
