@@ -1,7 +1,7 @@
 """One call's texts, from the policy that it is under to its verdicts and their records: the same on every route that
 moderates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -54,11 +54,12 @@ async def moderated(
     explained: bool = False,
     cuts: bool = False,
     store: bool | None = None,
+    suits: Callable[[Policy], bool] = lambda _: True,
 ) -> Moderated:
     """Verdicts on texts, under the policy that was named or the caller's default; from the caller's rates.
 
     `only`: these categories. `cuts`: with the places that redaction leaves out. `store`: whether the texts are to be
-    kept, where the request says it.
+    kept, where the request says it. `suits`: whether a canary's policy may answer instead.
 
     Raises:
         PolicyNotFound, Forbidden: there is no such policy, or it is not the caller's.
@@ -79,6 +80,7 @@ async def moderated(
         suits=lambda other: (
             (only is None or only <= {category.name for category in other.active(first.rail)})
             and (not store or other.spec.store_texts)
+            and suits(other)
         ),
     )
     kept = None

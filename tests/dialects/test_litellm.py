@@ -33,6 +33,9 @@ MORE = {
     "grumpf": CHAT,
     "everything": CHAT + "  scope: all\n",
     "refusing": CHAT + "  uninspected: refuse\n",
+    "tried": CHAT,
+    "tried-all": CHAT + "  scope: all\n",
+    "tried-refusing": CHAT,
     "through": CHAT + "  streaming: {mode: through}\n",
     "masking": CHAT + "redaction: {style: mask}\n",
     "hurried": CHAT + "deadline_ms: 1\n",
@@ -51,6 +54,11 @@ categories:
     group: nuisance
     thresholds: {block: 0.95}
 """
+ROLLOUT = """\
+tried-all: {canary: {policy: tried, percent: 100}}
+tried: {canary: {policy: masking, percent: 100}}
+tried-refusing: {canary: {policy: refusing, percent: 100}}
+"""
 LATE = "and so on without end " * 4_000
 CALL = {
     "id": "call-1",
@@ -59,7 +67,7 @@ CALL = {
 }
 
 
-def request(texts: list[str], **more: Any) -> dict[str, Any]:
+def request(texts: list[str] | None, **more: Any) -> dict[str, Any]:
     """What LiteLLM sends before a call; every key is there, absent ones are null."""
     return {
         "input_type": "request",
@@ -102,6 +110,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Policies named for what they do."""
     made = tmp_path_factory.mktemp("litellm") / "policies"
     shutil.copytree(ROOT / "policies", made)
+    (made / "rollout.yaml").write_text(ROLLOUT, encoding="utf-8")
     for name, more in MORE.items():
         (made / name).mkdir()
         (made / name / "policy.yaml").write_text(POLICY.format(name=name) + more, encoding="utf-8")
@@ -208,6 +217,113 @@ def test_an_earlier_turn_is_no_reason_to_block(guard):
     ]
     assert asked(guard, conversation(turns))["action"] == "NONE"
     assert asked(guard, conversation(turns), X_Guard_Policy="everything")["action"] == "BLOCKED"
+
+
+WORDLESS = [
+    {"role": "user", "content": "mail a@b.co"},
+    {"role": "assistant", "content": "ok"},
+    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.example/y.png"}}]},
+]
+
+
+def test_a_last_turn_without_a_word_leaves_the_earlier_ones_redacted(guard):
+    """A model reads them again; what is not redacted is no reason to do anything."""
+    told = asked(guard, conversation(WORDLESS))
+    assert told["texts"] == ["mail [EMAIL_1]", "ok"]
+    assert (told["guard"]["id"], told["guard"]["uninspected"]) == (None, ["$.images[0]: image"])
+    assert asked(guard, conversation(WORDLESS), X_Guard_Policy="refusing")["action"] == "BLOCKED"
+    turns = [{"role": "user", "content": "You grumpf"}, *WORDLESS[1:]]
+    assert asked(guard, conversation(turns))["action"] == "NONE"
+
+
+def test_arguments_before_the_scope_are_no_reason_to_block(guard):
+    """Beside them a text is redacted as ever."""
+    call = {"id": "1", "type": "function", "function": {"name": "mail", "arguments": '{"to": "jane@example.com"}'}}
+    turns = [
+        {"role": "user", "content": "Mail her."},
+        {"role": "assistant", "content": "I write to jane@example.com.", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "Sent."},
+        {"role": "assistant", "content": "Done."},
+        {"role": "user", "content": "Thanks."},
+    ]
+    told = asked(guard, conversation(turns))
+    assert told["texts"] == ["Mail her.", "I write to [EMAIL_1].", "Sent.", "Done.", "Thanks."]
+    assert told["guard"]["unredacted"] == []
+    assert asked(guard, conversation(turns[:3]))["guard"]["unredacted"] == ["$.tool_calls[0]"]
+
+
+def test_a_canary_that_reads_other_turns_does_not_answer(guard):
+    """What is checked, and what is refused, is settled under the policy that was named."""
+    turns = [{"role": "user", "content": "Mail jane@example.com."}, {"role": "assistant", "content": "ok"},
+             {"role": "user", "content": "Hi"}]  # fmt: skip
+    for named, used in (("tried-all", "tried-all"), ("tried-refusing", "tried-refusing"), ("tried", "masking")):
+        told = asked(guard, conversation(turns), X_Guard_Policy=named)
+        assert told["guard"]["policy"]["name"] == used
+        assert "jane@example.com" not in told["texts"][0]
+
+
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        ({"role": "user", "content": "{}"}, ".content"),
+        ({"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": "{}"}]}, ".content[1]"),
+        ({"role": "user", "content": ["{}"]}, ".content[0]"),
+        ({"role": "user", "content": {"text": "{}"}}, ".content"),
+        ({"role": "assistant", "tool_calls": [{"function": {"name": "x", "arguments": '["{}"]'}}]}, ".tool_calls[0]"),
+        ({"role": "assistant", "tool_calls": "{}"}, ".tool_calls"),
+        ({"role": "assistant", "function_call": {"name": "x", "arguments": '["{}"]'}}, ".function_call"),
+        ({"role": "assistant", "function_call": {"arguments": {"x": "{}"}}}, ".function_call"),
+        ({"role": "assistant", "reasoning_content": "{}"}, ".reasoning_content"),
+        ({"role": "assistant", "thinking_blocks": [{"type": "thinking", "thinking": "{}"}]}, ".thinking_blocks"),
+        ({"role": "assistant", "content": "Hi", "refusal": "{}"}, ".refusal"),
+        ("{}", ""),
+    ],
+)
+@pytest.mark.parametrize("texts", [None, [], ["Hi"]])
+def test_what_messages_say_besides_the_texts_is_checked(guard, texts, row, place: str):
+    """Each by itself; it cannot be given back, so what would be redacted in it blocks."""
+
+    def saying(word: str) -> Any:
+        return asked(guard, request(texts, structured_messages=[json.loads(json.dumps(row).replace("{}", word))]))
+
+    assert saying("See you")["action"] == "NONE"
+    assert saying("You grumpf")["action"] == "BLOCKED"
+    told = saying("a@b.co")
+    assert (told["action"], told["guard"]["unredacted"]) == ("BLOCKED", [f"$.structured_messages[0]{place}"])
+
+
+def test_what_a_conversation_says_besides_the_texts_is_checked_in_every_turn(guard):
+    """Also where a turn that is not checked again has the same words."""
+    turns = [
+        {"role": "user", "content": "You grumpf"},
+        {"role": "assistant", "content": "Please stop.", "refusal": None, "annotations": [], "function_call": None},
+        {"role": "user", "content": "Sorry.", "name": "jane@example.com", "cache_control": {"type": "ephemeral"}},
+    ]
+    assert asked(guard, conversation(turns))["action"] == "NONE"
+    for number in range(3):
+        said = [turn | {"reasoning_content": "You grumpf"} if n == number else turn for n, turn in enumerate(turns)]
+        assert asked(guard, conversation(said))["action"] == "BLOCKED"
+
+
+def test_fields_of_messages_that_cannot_be_looked_at_are_named(guard):
+    """As in a guarded chat."""
+    turns = [
+        {"role": "assistant", "content": "Hi", "audio": {"id": "audio_1"}, "images": [{"image_url": {"url": "data:"}}]},
+        {"role": "user", "content": "Hello", "audio": None},
+    ]
+    told = asked(guard, conversation(turns))
+    unseen = ["$.structured_messages[0].audio: audio", "$.structured_messages[0].images: image"]
+    assert (told["action"], told["guard"]["uninspected"]) == ("NONE", unseen)
+    assert asked(guard, conversation(turns), X_Guard_Policy="refusing")["action"] == "BLOCKED"
+
+
+def test_a_deep_field_is_read_to_its_end(guard):
+    """Or refused as a body that is too deep."""
+    deep: Any = "You grumpf"
+    for _ in range(300):
+        deep = [{"x": deep}]
+    for name in ("reasoning_content", "content", "function_call", "tool_calls"):
+        assert asked(guard, request(["Hi"], structured_messages=[{"role": "user", name: deep}]))["action"] == "BLOCKED"
 
 
 @pytest.mark.parametrize(
@@ -348,6 +464,12 @@ def test_the_least_that_an_older_litellm_sends(guard):
         ({"texts": [], "additional_provider_specific_params": {"policy": "none"}}, 404, "none"),
         ({"texts": ["x"] * 300}, 400, "$.texts: 300 texts in one request; the limit is 256"),
         ({"texts": ["xy " * 40_000] * 2}, 400, "$.texts: 240000 characters"),
+        (
+            {"structured_messages": [{"content": "Hi"}] * 300},
+            400,
+            "$.texts: 300 texts in one request; the limit is 256",
+        ),
+        ({"structured_messages": [{"x": "xy " * 40_000}] * 2}, 400, "$.texts: 240000 characters"),
         ({"structured_messages": [{}] * 5_000}, 400, "$.structured_messages: more than 4096"),
         ({"texts": [""] * 5_000}, 400, "$.texts: more than 4096"),
     ],
@@ -417,7 +539,9 @@ def test_keys_come_in_litellms_header(folder, tmp_path):
         told = post(keys["narrow"][1], request(["Hi"], additional_provider_specific_params={"policy": "grumpf"}))
         assert (told.status_code, told.json()["code"]) == (403, "forbidden")
         assert post(keys["narrow"][1], hi, **{"X-Guard-Policy": "strict"}).status_code == 200
-        assert [post(keys["slow"][1], hi).status_code for _ in range(2)] == [200, 429]
+        # A last turn without a word has its rates too.
+        assert [post(keys["slow"][1], conversation(WORDLESS)).status_code for _ in range(2)] == [200, 429]
+        assert post(keys["slow"][1], hi).status_code == 429
 
 
 def test_the_document_has_it(guard):

@@ -2,10 +2,10 @@
 
 LiteLLM sends all texts of a call, taken out of its messages, and beside them the messages themselves. Where both say
 the same, the policy's `chat.scope` holds and each message is judged in its context, as in a guarded chat; where they do
-not, or there are no messages, every text is judged by itself.
+not, or there are no messages, every text is judged by itself. So is what messages say besides the texts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -15,6 +15,7 @@ from litestar import Router
 from litestar.types import Scope
 
 from guard.access import Caller
+from guard.api.access import admitted
 from guard.api.body import decoded
 from guard.api.chat import MOST_MESSAGES
 from guard.api.errors import ProblemDetails, speaking
@@ -31,6 +32,7 @@ from guard.dialects.litellm import LiteLLMResult, litellm_result
 from guard.errors import InvalidContent
 from guard.policy import Policy
 from guard.policy.redaction import Redactor
+from guard.policy.schema import Chat
 from guard.service import Service
 from guard.verdict import ActionWord, Verdict
 
@@ -38,6 +40,12 @@ __all__ = ["router"]
 
 _PATH = "/beta/litellm_basic_guardrail_api"
 _CALLS = (("function", "arguments"), ("custom", "input"))
+_NAMES = frozenset({"cache_control", "id", "index", "name", "role", "tool_call_id", "type"})
+"""Fields of messages that a model does not read as text, or that only name something."""
+_CLOSED = frozenset({"data", "encrypted_content", "signature"})
+"""Fields inside those of messages that nobody but their vendor reads."""
+_UNREAD = {"audio": "audio", "images": "image"}
+"""Fields of messages that cannot be looked at, and what they are named."""
 
 
 class GuardrailParameters(msgspec.Struct, frozen=True):
@@ -50,7 +58,7 @@ class GuardrailRequest(msgspec.Struct, frozen=True):
     """What LiteLLM took out of one call. Fields that are not known are left alone.
 
     `texts` and `tool_calls` are checked; `images` are not looked at. `structured_messages` are where the texts come
-    from, on the way to a model.
+    from, on the way to a model; what they say besides is checked too.
     """
 
     texts: list[str] | None = None
@@ -113,9 +121,10 @@ _DESCRIPTION = described(
 
 class _Given(NamedTuple):
     """One call's messages, whose pieces write into `texts`; a piece that cannot be replaced writes its place into
-    `unredacted`. `mapped`: whether they are a conversation."""
+    `unredacted`. `mapped`: whether they are a conversation. `besides`: what rows say that is not among the texts."""
 
     messages: list[Message]
+    besides: list[Message]
     mapped: bool
     texts: list[str]
     unredacted: list[str]
@@ -123,11 +132,14 @@ class _Given(NamedTuple):
 
     def within(self, policy: Policy, rail: Rail) -> list[tuple[Message, Content]]:
         """What of it is checked: the policy's scope of a conversation, else everything."""
-        if self.mapped:
-            found = in_scope(self.messages, policy.spec.chat)
-        else:
-            found = [(message, Content(message.text, message.role, rail)) for message in self.messages]
+        found = in_scope(self.messages, policy.spec.chat) if self.mapped else []
+        alone = self.besides if self.mapped else [*self.messages, *self.besides]
+        found += [(message, Content(message.text, message.role, rail)) for message in alone]
         return [(message, content) for message, content in found if content.text]
+
+    def characters(self) -> int:
+        """How long its messages are."""
+        return sum([len(message.text) for message in self.messages])
 
 
 def router(service: Service) -> Router:
@@ -146,24 +158,45 @@ def router(service: Service) -> Router:
         refused = bool(given.uninspected) and rail is Rail.INPUT and policy.spec.chat.uninspected == "refuse"
         within = given.within(policy, rail)
         check_count(len(within), "texts in one request", limits, "$.texts")
-        if refused or not within:
+        # Without a word in its scope, a conversation may have some before it.
+        earlier = given.characters() if given.mapped and policy.redacting(Rail.INPUT) else 0
+        if refused or not (within or earlier):
             return _ENCODER.encode(_answer(asked, given, rail, policy, (), None, refused=refused))
-        told = await moderated(service, caller, [content for _, content in within], policy=named, cuts=True)
-        redactor = Redactor(told.policy.spec.redaction.style, [message.text for message in given.messages])
-        verdicts = told.verdicts
+        told = None
+        if within:
+            told = await moderated(
+                service,
+                caller,
+                [content for _, content in within],
+                policy=named,
+                cuts=True,
+                # What is checked and what is refused was settled under the policy that was named.
+                suits=lambda other: _reading(other.spec.chat) == _reading(policy.spec.chat),
+            )
+        elif caller.limited:
+            await admitted(service.gate, caller, earlier)
+        used = told.policy if told is not None else policy
+        verdicts = found = told.verdicts if told is not None else ()
+        redactor = Redactor(used.spec.redaction.style, [message.text for message in given.messages])
         if given.mapped:
-            history = await history_of(service.moderator, given.messages, told.policy, tenant=caller.tenant)
-            verdicts += history.failed
+            history = await history_of(service.moderator, given.messages, used, tenant=caller.tenant)
+            found += history.failed
             for message, cuts in history.cuts:
-                # A call's arguments cannot be given back, and are no reason to block later what has passed once.
-                if not message.calls:
-                    redacted(message, cuts, redactor)
-        for (message, _), verdict in zip(within, told.verdicts, strict=True):
+                redacted(message, cuts, redactor)
+            # A call's arguments cannot be given back, and are no reason to block later what has passed once.
+            given.unredacted.clear()
+        for (message, _), verdict in zip(within, verdicts, strict=True):
             if verdict.cuts:
                 redacted(message, verdict.cuts, redactor)
-        return _ENCODER.encode(_answer(asked, given, rail, told.policy, verdicts, told.id))
+        id = told.id if told is not None else None
+        return _ENCODER.encode(_answer(asked, given, rail, used, found, id))
 
     return Router("", route_handlers=[posted(_PATH, service, checked)], exception_handlers=speaking(_error))
+
+
+def _reading(chat: Chat) -> tuple[str, int, str]:
+    """What of a conversation a policy reads, and whether it refuses what it cannot."""
+    return chat.scope, chat.last_k, chat.uninspected
 
 
 def _error(problem: ProblemDetails) -> GuardrailError:
@@ -213,7 +246,17 @@ def _given(asked: GuardrailRequest, rail: Rail, limits: Limits) -> _Given:
     of_calls = [
         Piece(_call_text(call), _noted(unredacted, f"$.tool_calls[{place}]")) for place, call in enumerate(calls)
     ]
-    check_length(sum(len(piece.text) for piece in [*pieces, *of_calls]), "$.texts", limits)
+    besides = list[Message]()
+    if rail is Rail.INPUT:
+        known = frozenset([piece.text for piece in [*pieces, *of_calls]])
+        for number, row in enumerate(rows):
+            author = row.get("role") if isinstance(row, dict) else None
+            besides += [
+                Message(author if isinstance(author, str) else "", (Piece(text, _noted(unredacted, place)),), (), False)
+                for place, text in _unsent(row, f"$.structured_messages[{number}]", known)
+            ]
+    length = sum([len(piece.text) for piece in [*pieces, *of_calls]]) + sum([len(message.text) for message in besides])
+    check_length(length, "$.texts", limits)
     messages = _conversation(rows, pieces, of_calls) if rail is Rail.INPUT else None
     mapped = messages is not None
     if messages is None:
@@ -221,7 +264,7 @@ def _given(asked: GuardrailRequest, rail: Rail, limits: Limits) -> _Given:
         author = "" if rail is Rail.INPUT else "assistant"
         messages = [Message(author, (piece,), (), False) for piece in pieces]
         messages += [Message("assistant", (piece,), (), True) for piece in of_calls]
-    return _Given(messages, mapped, texts, unredacted, _unseen(asked.images or (), rows))
+    return _Given(messages, besides, mapped, texts, unredacted, _unseen(asked.images or (), rows))
 
 
 def _noted(places: list[str], place: str) -> Callable[[str], None]:
@@ -256,20 +299,63 @@ def _texts_of(content: Any) -> list[Any]:
     return [part["text"] for part in parts if isinstance(part, dict) and part.get("text") is not None]
 
 
-def _call_text(call: Mapping[str, Any]) -> str:
+def _unsent(row: Any, path: str, sent: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The texts of a message that LiteLLM did not take out of it, each with its place."""
+    for name, value in row.items() if isinstance(row, dict) else [("", row)]:
+        place = f"{path}.{name[:40]}" if name else path
+        if name in ("content", "tool_calls"):
+            for number, part in enumerate(value if isinstance(value, list) else [value]):
+                text = _part_text(part) if name == "content" else _call_text(part) if part else ""
+                if text and text not in sent:
+                    yield f"{place}[{number}]" if isinstance(value, list) else place, text
+        elif name not in _NAMES and name not in _UNREAD:
+            text = _call_text({"function": value}) if name == "function_call" and value else _strings(value)
+            if text:
+                yield place, text
+
+
+def _part_text(part: Any) -> str:
+    """What a message's content, or one part of it, says; nothing for a part that is named for not being looked at."""
+    if isinstance(part, dict):
+        if part.get("text") is not None:
+            return _strings(part["text"])
+        if isinstance(part.get("type"), str):
+            return ""
+    return _strings(part)
+
+
+def _strings(value: Any) -> str:
+    """The strings inside a JSON value, as far as they are text, one a line."""
+    found, left = list[str](), [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, list):
+            left += reversed(item)
+        elif isinstance(item, dict):
+            left += [item[name] for name in reversed(item) if name not in _NAMES and name not in _CLOSED]
+    return "\n".join(found)
+
+
+def _call_text(call: Any) -> str:
     """The strings of a tool call's arguments; of one in an unknown shape all that it has."""
-    inside = [(call.get(kind), key) for kind, key in _CALLS]
+    inside = [(call.get(kind), key) for kind, key in _CALLS] if isinstance(call, dict) else []
     found = [own[key] for own, key in inside if isinstance(own, dict) and isinstance(own.get(key), str)]
     return "\n".join(map(arguments_text, found or [msgspec.json.encode(call).decode()]))
 
 
 def _unseen(images: Sequence[Any], rows: Sequence[Any]) -> tuple[str, ...]:
-    """What is named for not being looked at: images, and parts of messages of which LiteLLM sends nothing else."""
+    """What is named for not being looked at: images, and parts and fields of messages that are no text."""
     unseen = [f"$.images[{place}]: image" for place in range(len(images))]
     for number, row in enumerate(rows):
-        content = row.get("content") if isinstance(row, dict) else None
+        if not isinstance(row, dict):
+            continue
+        place_of_row = f"$.structured_messages[{number}]"
+        unseen += [f"{place_of_row}.{name}: {kind}" for name, kind in _UNREAD.items() if row.get(name)]
+        content = row.get("content")
         for place, part in enumerate(content if isinstance(content, list) else ()):
             kind = part.get("type") if isinstance(part, dict) else None
             if isinstance(kind, str) and kind != "image_url" and part.get("text") is None:
-                unseen.append(f"$.structured_messages[{number}].content[{place}]: {kind[:40]}")
+                unseen.append(f"{place_of_row}.content[{place}]: {kind[:40]}")
     return tuple(unseen)
