@@ -9,7 +9,8 @@ refuses from 4 refuses what is blocked and what a person should look at.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -17,7 +18,7 @@ from guard.content import Rail
 from guard.dialects.taxonomy import parts_of
 from guard.policy import Policy
 from guard.text import normalise
-from guard.verdict import Action, ActionWord, CategoryVerdict, RuleMatch, Verdict
+from guard.verdict import Action, ActionWord, CategoryVerdict, Verdict
 
 __all__ = [
     "ATTACK",
@@ -117,16 +118,37 @@ def searched(policy: Policy) -> tuple[str, ...]:
 
 
 def matches(policy: Policy, text: str, verdict: Verdict, lists: Iterable[str]) -> tuple[BlocklistMatch, ...]:
-    """The terms of these lists that were found in `text`, each once. The verdict has to be explained."""
+    """The terms of these lists that were found in `text`, each once. The verdict has to be explained.
+
+    Takes longer for the first text of a policy and for long ones, up to tenths of a second.
+    """
     if not isinstance(verdict.explanation, msgspec.Struct):
         raise ValueError("a verdict without an explanation does not tell which lists matched")
     read = (verdict.explanation.normalised_text, *[reading.text for reading in verdict.explanation.readings])
     named = frozenset(lists)
+    # A word may be in a text thousands of times: it is told once.
+    matched = dict.fromkeys(
+        [
+            (rule.name, text[rule.start : rule.end])
+            for rule in verdict.explanation.rules
+            if rule.kind == "terms" and rule.name in named
+        ]
+    )
+    if not matched:
+        return ()
+    readings = [_plain(reading) for reading in read]
+    hidden: dict[str, list[str]] = {}
     found: dict[tuple[str, str], BlocklistMatch] = {}
-    for rule in verdict.explanation.rules:
-        if rule.kind == "terms" and rule.name in named:
-            for term in _terms(policy, text, rule, read):
-                found.setdefault((rule.name, term), BlocklistMatch(rule.name, _item_id(rule.name, term), term))
+    for name, there in matched:
+        words = _words(policy, name)
+        terms = words.behind(there)
+        if not terms:
+            if name not in hidden:
+                hidden[name] = words.within(readings)
+            terms = hidden[name] or [there]
+        for term in terms:
+            if (name, term) not in found:
+                found[name, term] = BlocklistMatch(name, _item_id(name, term), term)
     return tuple(found.values())
 
 
@@ -140,19 +162,34 @@ def _shown(level: int, output: OutputType) -> int:
     return level if output == "EightSeverityLevels" else level - level % 2
 
 
-def _terms(policy: Policy, text: str, rule: RuleMatch, read: Iterable[str]) -> list[str]:
-    """The list's words behind a match: the one that it is, else those in it (matches that overlap are one), else those
-    in what the text stands for, decoded or without its disguise."""
-    words = {word: _canonical(word) for word in policy.spec.terms[rule.name].words}
-    matched = text[rule.start : rule.end]
-    there = _canonical(matched)
-    readings = [_plain(reading) for reading in read]
-    return (
-        [word for word, key in words.items() if key == there][:1]
-        or [word for word, key in words.items() if key in there]
-        or [word for word, key in words.items() if any(key in reading for reading in readings)]
-        or [matched]
-    )
+class _Words(NamedTuple):
+    """A list's words with what they are compared by, and the first word of each such key."""
+
+    keys: tuple[tuple[str, str], ...]
+    exact: Mapping[str, str]
+
+    def behind(self, matched: str) -> list[str]:
+        """The word that a match is, else those in it (matches that overlap are one)."""
+        there = _canonical(matched)
+        word = self.exact.get(there)
+        return [word] if word is not None else self.within([there])
+
+    def within(self, readings: Sequence[str]) -> list[str]:
+        """The words in what a text stands for, decoded or without its disguise."""
+        return [word for word, key in self.keys if any(key in reading for reading in readings)]
+
+
+_WORDS: WeakKeyDictionary[Policy, dict[str, _Words]] = WeakKeyDictionary()
+"""By policy and list. Two threads may make the same: the later one stays."""
+
+
+def _words(policy: Policy, name: str) -> _Words:
+    known = _WORDS.setdefault(policy, {})
+    if name not in known:
+        keys = tuple([(word, _canonical(word)) for word in policy.spec.terms[name].words])
+        # Of words with the same key the first one counts.
+        known[name] = _Words(keys, {key: word for word, key in reversed(keys)})
+    return known[name]
 
 
 def _canonical(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -47,6 +48,14 @@ terms:
   one_word: {category: harassment, action: block, words: [grumpf, grumpf grampf, Bad  Word]}
   quiet: {category: hate, action: flag, words: [grimpf]}
   answers: {category: hate, action: block, words: [gromf], rails: [output]}
+""",
+    "tried": """\
+version: 1
+name: tried
+description: Has a list that its canary lacks.
+extends: default
+terms:
+  one_word: {category: harassment, action: block, words: [grumpf]}
 """,
     "hurried": "version: 1\nname: hurried\ndescription: Is always late.\nextends: default\ndeadline_ms: 1\n",
     "easy": "version: 1\nname: easy\ndescription: Is always late and lets everything pass.\nextends: default\n"
@@ -122,6 +131,8 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     for name, text in POLICIES.items():
         (policies / name).mkdir()
         (policies / name / "policy.yaml").write_text(text, encoding="utf-8")
+    rollout = "tried: {canary: {policy: default, percent: 100}}\n"
+    (policies / "rollout.yaml").write_text(rollout, encoding="utf-8")
     rights: dict[str, dict[str, Any]] = {
         "all": {}, "narrow": {"policies": ("listed",)}, "slow": {"rates": Rates(1, None)}, "hurried": {
             "policies": ("hurried",)
@@ -225,6 +236,20 @@ def test_a_term_is_told_from_what_it_is_hidden_in():
     assert matches(policy, normalised.original, verdict, ["another"]) == ()
 
 
+def test_many_words_and_many_matches_do_not_take_long():
+    """Each word is prepared once, and each match that is spelt alike is looked up once."""
+    words = [f"word {number}" for number in range(999)] + ["damn"]
+    policy = a_policy(["hate"], terms={"list": {"category": "hate", "action": "block", "words": words}})
+    normalised = normalise("damn " * 2_000)
+    hits = tuple([Hit("terms", "list", start, start + 4) for start in range(0, 10_000, 5)])
+    verdict = decide(policy, Assessment({}, hits), normalised)
+    verdict = msgspec.structs.replace(verdict, explanation=explain(policy, Assessment({}, hits), normalised))
+    begin = time.perf_counter()
+    (found,) = matches(policy, normalised.original, verdict, ["list"])
+    assert time.perf_counter() - begin < 1
+    assert found.blocklist_item_text == "damn"
+
+
 # text:analyze.
 
 
@@ -296,6 +321,18 @@ def test_a_list_that_is_not_looked_for_is_an_error(keyed: Keyed):
         assert message.endswith("one_word, quiet")
     body = {"text": "x", "blocklistNames": ["one_word"]}
     assert keyed.refused(body, X_Guard_Policy="foreign")[3].endswith("it has none")
+
+
+def test_a_canary_without_the_list_answers_nobody_who_names_it(keyed: Keyed):
+    """It answers all others of its share."""
+    told = keyed.analysis("grumpf", "tried", blocklistNames=["one_word"])
+    assert (listed(told), told["guard"]["policy"]["name"]) == ([("one_word", "grumpf")], "tried")
+    assert keyed.analysis("grumpf", "tried")["guard"]["policy"]["name"] == "default"
+
+
+def test_a_long_text_has_its_terms_told(keyed: Keyed):
+    """Also where a thread looks for them."""
+    assert listed(keyed.analysis("grumpf " * 1_000, blocklistNames=["one_word"])) == [("one_word", "grumpf")]
 
 
 def test_a_harm_that_nobody_looks_for_is_not_told_to_be_absent(keyed: Keyed):

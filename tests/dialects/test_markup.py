@@ -12,7 +12,7 @@ from guard.dialects.markup import shown
 
 WORDS = st.text("abc é😀 \n", min_size=1, max_size=8)
 ATTRIBUTES = st.sampled_from(["", " class=x", ' href="a>b"', " id='q\"'", " hidden", " data-x = 1"])
-NAMES = st.sampled_from(["b", "i", "p", "div", "span", "h1", "x-y"])
+NAMES = st.sampled_from(["b", "i", "p", "div", "span", "h1", "x-y", "noscript"])
 
 
 @st.composite
@@ -98,6 +98,24 @@ def test_a_span_leads_back_over_tags_and_references():
         ("</ x>harm</>harm<?x>harm<!x>harm", "harmharmharmharm"),
         ("k<x-y>ill", "kill"),
         ("you<br>die", "you\ndie"),
+        ("k<![CDATA[i]]>ll", "kill"),
+        ("<svg><![CDATA[a <b harm> c]]></svg>", "a <b harm> c\n c]]>"),
+        ("<![CDATA[<!-- >k<b>ill<!-- -->]]>", "<!-- >k<b>ill<!-- -->\nkill]]>"),
+        ("<![CDATA[a>b<![CDATA[c>d", "a>b<![CDATA[c>d\nbd"),
+        ("<![CDATA[harm", "<![CDATA[harm"),
+        ("a<plaintext>harm</plaintext>", "a\nharm\n\nharm</plaintext>"),
+        ("<plaintext>k<b>ill<!-- harm -->", "\nkill\nk<b>ill<!-- harm -->"),
+        ("<xmp>k<b>ill</xmp>x", "\nkill\nk<b>ill\nx"),
+        ("<xmp>harm &amp; 1</xmp>", "\nharm & 1\n"),
+        ("<noscript>k<b>ill</noscript>", "kill"),
+        ("<iframe><!--</iframe>harm-->", "\n<!--\nharm-->"),
+        ("<noframes><iframe>k<b>ill</iframe></noframes>x", "\nkill\nx"),
+        ("<noembed><a title=harm>", "\nharm\n"),
+        ("<optgroup label=harm>", "\nharm\n"),
+        ("<p aria-description='harm'>", "\nharm\n"),
+        ("<input placeholder=harm value=1>", "\nharm\n1\n"),
+        ("<iframe srcdoc='k<b>ill &amp;lt;'>", "\nkill <\n"),
+        ("<iframe srcdoc='<iframe srcdoc=&quot;<b>harm&quot;>'>", "\n\nharm\n\n"),
     ],
 )
 def test_nothing_that_a_browser_shows_is_left_out(markup: str, text: str):
@@ -106,7 +124,26 @@ def test_nothing_that_a_browser_shows_is_left_out(markup: str, text: str):
 
 
 @pytest.mark.parametrize(
-    "piece", ["<a ", "<a b='", "<!--", "<", "</", "<a <", "<a href=x ", "&", "&#", "<textarea>", "<!--a"]
+    "piece",
+    [
+        "<a ",
+        "<a b='",
+        "<!--",
+        "<",
+        "</",
+        "<a <",
+        "<a href=x ",
+        "&",
+        "&#",
+        "<textarea>",
+        "<!--a",
+        "<![CDATA[",
+        "<![CDATA[>",
+        "<xmp>",
+        "<iframe>",
+        "<plaintext>",
+        "<xmp></xmp>",
+    ],
 )
 @pytest.mark.parametrize("end", ["", ">", "'>", "-->"])
 def test_no_html_takes_long(piece: str, end: str):
@@ -121,3 +158,27 @@ def test_references_are_those_of_html():
     """With and without their semicolon, as `html.unescape` has them."""
     for reference in ("&amp", "&ampx;", "&notit;", "&#0;", "&#x110000;", "&nothing;", "&", "&;"):
         assert shown(reference).text == html.unescape(reference)
+
+
+def test_a_number_may_have_any_length():
+    """Python reads no more than 4300 digits; whoever writes the text could have that fail."""
+    zeros = "0" * 5_000
+    for number, letter in (
+        (f"&#{zeros}107;", "k"),
+        (f"&#x{zeros}6B;", "k"),
+        (f"&#{zeros};", "\ufffd"),
+        (f"&#{'9' * 5_000};", "\ufffd"),
+        (f"&#X{'f' * 5_000}", "\ufffd"),
+    ):
+        text, offsets = shown(f"{number}ill")
+        assert text == f"{letter}ill"
+        assert offsets.back(len(letter), len(letter) + 3) == (len(number), len(number) + 3)
+        assert shown(f"<a title='{number}ill'>").text == f"\n{letter}ill\n"
+
+
+def test_documents_in_documents_are_read_as_deep_as_anybody_nests_them():
+    """Deeper ones are there as they stand."""
+    markup = "harm"
+    for _ in range(300):
+        markup = f"<iframe/srcdoc={html.escape(markup)}>" if len(markup) < 100_000 else markup
+    assert "harm" in shown(markup).text

@@ -154,6 +154,14 @@ class TestAnswers:
         hidden = analyze(server, "", "INSULT", comment={"text": "<img alt='You worthless idiot'>", "type": "HTML"})
         assert hidden.json()["attributeScores"]["INSULT"]["summaryScore"]["value"] > 0.5
 
+    def test_html_of_any_length_is_read(self, server: Server):
+        """Also where a thread reads it, and with numbers that Python does not read."""
+        padding = "<b></b>" * 2_000
+        for markup in (f"{padding}You worthless idiot", f"You worthless &#{'0' * 5_000}105;diot"):
+            found = analyze(server, "", "INSULT", comment={"text": markup, "type": "HTML"})
+            assert found.status_code == 200
+            assert found.json()["attributeScores"]["INSULT"]["summaryScore"]["value"] > 0.5
+
     def test_context_is_read_with_the_comment(self, judged: Any):
         """In both of its forms, in order; empty entries are left out."""
         server, judge = judged
@@ -194,6 +202,18 @@ class TestErrors:
             ({"comment": {"text": 3}}, "INVALID_REQUEST", "comment.text", "str"),
             ({"comment": {"text": "x", "type": "PDF"}}, "INVALID_REQUEST", "comment.type", "PLAIN_TEXT or HTML"),
             ({"comment": {"text": "x" * 200_001}}, "COMMENT_TOO_LONG", "comment.text", "200000"),
+            (
+                {"context": {"entries": [{"text": "<b>" * 66_667, "type": "HTML"}]}},
+                "COMMENT_TOO_LONG",
+                "comment.text",
+                "200011 characters",
+            ),
+            (
+                {"comment": {"text": f"<plaintext><b>{'x' * 150_000}", "type": "HTML"}},
+                "COMMENT_TOO_LONG",
+                "comment.text",
+                "200000",
+            ),
             ({"requestedAttributes": {}}, "NO_REQUESTED_ATTRIBUTES", "requestedAttributes", "TOXICITY"),
             ({"requestedAttributes": {"SPAM": {}}}, "INVALID_REQUEST", "requestedAttributes.SPAM", "FLIRTATION"),
             ({"requestedAttributes": ["TOXICITY"]}, "INVALID_REQUEST", "requestedAttributes", "object"),

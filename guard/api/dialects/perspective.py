@@ -4,7 +4,9 @@ Suggested scores (`comments:suggestscore`) are refused: nothing here learns from
 would think so.
 """
 
+import asyncio
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -43,6 +45,8 @@ __all__ = ["router"]
 _ANALYZE = "/v1alpha1/comments:analyze"
 _SUGGEST = "/v1alpha1/comments:suggestscore"
 _MOST_ATTRIBUTES = 64
+_LONG = 10_000
+"""Characters of HTML from which it is read in a thread, for others wait on the loop."""
 _UNKNOWN_LANGUAGE = "und"
 """BCP 47's word for a language that nobody has determined: which one it is, the verdict does not say."""
 
@@ -52,6 +56,10 @@ class TextEntry(msgspec.Struct, frozen=True):
 
     text: str | None = None
     type: str | None = None
+
+
+_Said = tuple[str, TextEntry | None]
+"""The place of a text in the request, and the text."""
 
 
 class ArticleAndParentComment(msgspec.Struct, frozen=True, rename="camel"):
@@ -146,7 +154,7 @@ def router(service: Service) -> Router:
 
     async def analyze(scope: Scope, caller: Caller, body: bytes) -> bytes:
         request = _decoded(body)
-        asked = _checked(request, limits)
+        asked = await _checked(request, limits)
         told = await moderated(
             service,
             caller,
@@ -186,18 +194,25 @@ def _decoded(body: bytes) -> AnalyzeCommentRequest:
         return decoded(quoted, _DECODER, _EXAMPLE)
 
 
-def _checked(request: AnalyzeCommentRequest, limits: Limits) -> _Asked:
+async def _checked(request: AnalyzeCommentRequest, limits: Limits) -> _Asked:
     attributes = _attributes(request)
+    said: list[_Said] = [("comment", request.comment), *_before(request.context, limits)]
+    lengths = [len(entry.text or "") if entry is not None else 0 for _, entry in said]
+    # Before any HTML is read, however little of it may be shown.
+    check_length(sum(lengths), "$.comment.text", limits)
+    marked = sum(
+        [length for length, (_, entry) in zip(lengths, said, strict=True) if entry is not None and entry.type == "HTML"]
+    )
+    html, *before = await asyncio.to_thread(_htmls, said) if marked > _LONG else _htmls(said)
     comment = request.comment.text if request.comment is not None else None
-    html = _html(request.comment, "comment")
     text = html.text if html is not None else comment
     if not comment or not text or (html is not None and not text.strip()):
         hint = "send a `comment.text`" if not comment else "its HTML shows no text"
         raise GoogleRefused(f"Comment must be non-empty: {hint}", kind="COMMENT_EMPTY", path="comment.text")
-    turns = _turns(request.context, limits)
-    check_length(len(comment) + sum([len(turn.text) for turn in turns]), "$.comment.text", limits)
-    content = Content(text, context=turns)
-    return _Asked(content, comment, html, attributes, request.languages or [])
+    turns = _turns(said[1:], before)
+    # What is markup in one place and text in another is read as both.
+    check_length(len(text) + sum([len(turn.text) for turn in turns]), "$.comment.text", limits)
+    return _Asked(Content(text, context=turns), comment, html, attributes, request.languages or [])
 
 
 def _attributes(request: AnalyzeCommentRequest) -> dict[str, tuple[str, float]]:
@@ -239,24 +254,29 @@ def _html(entry: TextEntry | None, path: str) -> Shown | None:
             raise InvalidContent(message, path=f"$.{path}.type")
 
 
-def _turns(context: CommentContext | None, limits: Limits) -> tuple[Turn, ...]:
-    """What was said before, oldest first; what is empty is left out."""
+def _htmls(said: Sequence[_Said]) -> list[Shown | None]:
+    return [_html(entry, path) for path, entry in said]
+
+
+def _before(context: CommentContext | None, limits: Limits) -> list[_Said]:
+    """What was said before, oldest first."""
     if context is None:
-        return ()
+        return []
     entries, around = context.entries or [], context.article_and_parent_comment
     if around is not None and entries:
         message = "Context can have either entries or article_and_parent_comment, but both fields were populated"
         raise InvalidContent(f"{message}: send one of them", path="$.context")
     check_count(len(entries), "entries of context", limits)
-    named: list[tuple[str, TextEntry | None]] = [
-        (f"context.entries[{number}]", entry) for number, entry in enumerate(entries)
-    ]
     if around is not None:
         place = "context.articleAndParentComment"
-        named = [(f"{place}.article", around.article), (f"{place}.parentComment", around.parent_comment)]
+        return [(f"{place}.article", around.article), (f"{place}.parentComment", around.parent_comment)]
+    return [(f"context.entries[{number}]", entry) for number, entry in enumerate(entries)]
+
+
+def _turns(said: Sequence[_Said], htmls: Sequence[Shown | None]) -> tuple[Turn, ...]:
+    """The turns before a comment; what is empty is left out."""
     turns = []
-    for path, entry in named:
-        html = _html(entry, path)
+    for (_, entry), html in zip(said, htmls, strict=True):
         text = html.text if html is not None else entry.text if entry is not None else None
         if text:
             turns.append(Turn("user", text))
