@@ -5,6 +5,10 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 import schemathesis
+
+# Here, and not where it is first needed: pytest rewrites each of its modules, which Python 3.11 sometimes refuses deep
+# in a test's stack ("AST constructor recursion depth mismatch").
+import schemathesis.specs.openapi.schemas
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
