@@ -31,10 +31,10 @@ _HOSTILE = {
 
 def _seconds(unit: str, length: int) -> float:
     text = ("é" + unit * length)[:length]
-    start = time.perf_counter()
+    start = time.process_time()
     normalise(text)
     sentences(text)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize("name", _HOSTILE)
@@ -48,10 +48,10 @@ def test_hostile_text_costs_linear_time(name: str) -> None:
 
 def test_a_leet_word_cannot_make_the_pattern_explode() -> None:
     """Long almost-leet words are judged in bounded time."""
-    start = time.perf_counter()
+    start = time.process_time()
     for word in ("a!" + "b" * 28 + "2", "1" + "a1" * 15 + "-", "a1" * 15 + "6"):
         normalise(f"{word} " * 2_000)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize(("length", "microseconds"), [(200, 6), (2_000, 30)])
