@@ -56,7 +56,7 @@ def router(service: Service) -> Router:
         policy, done = given.policy, given.done
         answer = ModerateResponse(
             id=given.id,
-            policy=PolicyName(policy.name, policy.fingerprint),
+            policy=PolicyName.of(policy),
             models=models,
             results=given.verdicts,
             usage=Usage(len(contents), done.judged, done.judge_tokens, round(done.seconds * 1e3, 3)),

@@ -10,7 +10,7 @@ from guard.config import Limits
 from guard.content import Content, Rail, Turn
 from guard.errors import InvalidContent, LimitExceeded
 from guard.moderator import Moderator
-from guard.policy import Rollout
+from guard.policy import Policy, Rollout
 from guard.verdict import Verdict
 
 __all__ = [
@@ -98,6 +98,11 @@ class PolicyName(msgspec.Struct, frozen=True):
 
     name: str
     fingerprint: str
+
+    @classmethod
+    def of(cls, policy: Policy) -> "PolicyName":
+        """The name of this one."""
+        return cls(policy.name, policy.fingerprint)
 
 
 class Models(msgspec.Struct, frozen=True):

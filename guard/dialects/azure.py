@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from guard.content import Rail
-from guard.dialects.taxonomy import parts_of
+from guard.dialects.taxonomy import parts_of, scored
 from guard.policy import Policy
 from guard.text import normalise
 from guard.verdict import Action, ActionWord, CategoryVerdict, Verdict
@@ -95,7 +95,7 @@ def severities(
         levels = [
             severity(policy.spec.categories[own].thresholds.steps(), category)
             for own in parts.get(CATEGORIES[name], ())
-            if (category := _scored(verdict, own)) is not None
+            if (category := scored(verdict, own)) is not None
         ]
         if levels:
             found.append(CategorySeverity(name, _shown(max(levels), output)))
@@ -107,7 +107,7 @@ def attacked(policy: Policy, verdict: Verdict) -> bool | None:
     found = [
         category.violated
         for own in parts_of(policy, "azure").get(ATTACK, ())
-        if (category := _scored(verdict, own)) is not None
+        if (category := scored(verdict, own)) is not None
     ]
     return any(found) if found else None
 
@@ -150,12 +150,6 @@ def matches(policy: Policy, text: str, verdict: Verdict, lists: Iterable[str]) -
             if (name, term) not in found:
                 found[name, term] = BlocklistMatch(name, _item_id(name, term), term)
     return tuple(found.values())
-
-
-def _scored(verdict: Verdict, own: str) -> CategoryVerdict | None:
-    """A category that somebody scored. Where a stage failed and the policy lets the text pass, it counts as such."""
-    category = verdict.categories.get(own)
-    return None if category is None or (category.source == "none" and not verdict.degraded) else category
 
 
 def _shown(level: int, output: OutputType) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from guard.content import Rail
+from guard.dialects.taxonomy import scored
 from guard.policy import Policy
 from guard.verdict import Action, CategoryVerdict, RuleMatch, Verdict
 
@@ -108,7 +109,7 @@ def scanned(policy: Policy, verdict: Verdict, rail: Rail, suppressed: Iterable[s
     off = frozenset(suppressed)
     found: dict[str, tuple[bool, float]] = {}
     for scanner, parts in parts_by_scanner(policy, rail).items():
-        told = [own for own in parts if _scored(verdict, own)]
+        told = [own for own in parts if scored(verdict, own) is not None]
         if scanner in off or not told:
             continue
         results = [_result(policy, scanner, rail, own, verdict, verdict.explanation.rules) for own in told]
@@ -124,12 +125,6 @@ def parts_by_scanner(policy: Policy, rail: Rail) -> dict[str, tuple[str, ...]]:
     known = {own for owns in table.values() for own in owns}
     parts[REST] = tuple([own for own in active if own not in known])
     return {scanner: owns for scanner, owns in parts.items() if owns}
-
-
-def _scored(verdict: Verdict, own: str) -> bool:
-    """Whether somebody scored a category. Where a stage failed and the policy lets the text pass, it counts as such."""
-    category = verdict.categories.get(own)
-    return category is not None and (category.source != "none" or verdict.degraded)
 
 
 def _result(

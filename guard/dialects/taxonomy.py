@@ -14,7 +14,19 @@ import msgspec
 from guard.policy import Policy
 from guard.verdict import Action, CategoryVerdict, Verdict
 
-__all__ = ["NEAR", "TOGETHER", "Taxonomy", "exactly", "flagged", "hardest", "named", "parts_of", "under", "unfounded"]
+__all__ = [
+    "NEAR",
+    "TOGETHER",
+    "Taxonomy",
+    "exactly",
+    "flagged",
+    "hardest",
+    "named",
+    "parts_of",
+    "scored",
+    "under",
+    "unfounded",
+]
 
 Taxonomy = Literal["openai", "mistral", "llama_guard", "perspective", "azure"]
 """The fields of a category's `maps`."""
@@ -112,6 +124,12 @@ def flagged(verdict: Verdict, found: Iterable[CategoryVerdict]) -> bool:
     wants a person to look, or a stop, for whatever reason. What the policy only notes or redacts, in categories that
     the dialect does not have, is no reason to refuse a text."""
     return verdict.action in ("review", "block") or any(category.violated for category in found)
+
+
+def scored(verdict: Verdict, own: str) -> CategoryVerdict | None:
+    """A category that somebody scored. Where a stage failed and the policy lets the text pass, it counts as such."""
+    category = verdict.categories.get(own)
+    return None if category is None or (category.source == "none" and not verdict.degraded) else category
 
 
 def unfounded(verdict: Verdict) -> bool:

@@ -261,7 +261,7 @@ def router(service: Service) -> Router:
         told = await given(caller, _shielded(asked, limits), policy_named(service, caller, scope))
         found = [_attack(told.policy, verdict) for verdict in told.verdicts]
         prompt = found.pop(0) if asked.user_prompt is not None else msgspec.UNSET
-        return _ENCODER.encode(ShieldPromptAnswer(tuple(found), _policy(told), prompt))
+        return _ENCODER.encode(ShieldPromptAnswer(tuple(found), PolicyName.of(told.policy), prompt))
 
     async def image(scope: Scope, caller: Caller, body: bytes) -> NoReturn:
         _check_version(scope)
@@ -319,7 +319,7 @@ def _check_lists(policy: Policy, lists: list[str]) -> None:
 
 def _analysis(asked: AnalyzeTextRequest, listed: tuple[BlocklistMatch, ...], told: Moderated) -> AnalyzeTextAnswer:
     (verdict,) = told.verdicts
-    ours = Ours(_policy(told), _quoteless(verdict))
+    ours = Ours(PolicyName.of(told.policy), _quoteless(verdict))
     if listed and asked.halt_on_blocklist_hit:
         return AnalyzeTextAnswer(listed, (), ours)
     wanted = tuple(dict.fromkeys(asked.categories or CATEGORIES))
@@ -360,7 +360,3 @@ def _attack(policy: Policy, verdict: Verdict) -> AttackAnalysis:
 def _quoteless(verdict: Verdict) -> Verdict:
     """The verdict without its explanation, which only the lists' matches are read from."""
     return msgspec.structs.replace(verdict, explanation=msgspec.UNSET)
-
-
-def _policy(told: Moderated) -> PolicyName:
-    return PolicyName(told.policy.name, told.policy.fingerprint)

@@ -219,7 +219,7 @@ def _answer(
     report = RailReport.of(verdicts)
     told = GuardrailReport(
         id,
-        PolicyName(policy.name, policy.fingerprint),
+        PolicyName.of(policy),
         "block" if refused else report.action,
         report.categories,
         tuple(dict.fromkeys([*given.uninspected, *report.uninspected])),

@@ -191,7 +191,7 @@ def _findings(found: Moderated, rail: Rail, suppressed: list[str]) -> tuple[Scan
     if not result.scanners:
         message = f"nobody can score what policy `{found.policy.name}` asks of this text: name another policy"
         raise InvalidContent(message, path="$")
-    name = PolicyName(found.policy.name, found.policy.fingerprint)
+    name = PolicyName.of(found.policy)
     # Which rules matched has been read; the explanation quotes.
     return result, Findings(name, msgspec.structs.replace(verdict, explanation=msgspec.UNSET))
 

@@ -141,7 +141,7 @@ def router(service: Service) -> Router:
             openai_result(told.policy, verdict, refused=refusing and bool(content.uninspected))
             for content, verdict in zip(contents, told.verdicts, strict=True)
         ]
-        answer = ModerationAnswer(_id(told), asked.model or _OPENAIS_MODEL, results, _policy(told))
+        answer = ModerationAnswer(_id(told), asked.model or _OPENAIS_MODEL, results, PolicyName.of(told.policy))
         return _ENCODER.encode(answer)
 
     async def conversations(scope: Scope, caller: Caller, body: bytes) -> bytes:
@@ -175,16 +175,12 @@ def _mistrals(told: Moderated, contents: list[Content], model: str | None) -> Ch
     if any(unfounded(verdict) for verdict in told.verdicts):
         raise ModerationFailed
     results = [mistral_result(told.policy, verdict, model) for verdict in told.verdicts]
-    return ChatModerationAnswer(_id(told), model or _MISTRALS_MODEL, results, _policy(told))
+    return ChatModerationAnswer(_id(told), model or _MISTRALS_MODEL, results, PolicyName.of(told.policy))
 
 
 def _id(told: Moderated) -> str:
     """The call's own id, in OpenAI's form; its records have it too."""
     return f"modr-{told.id.removeprefix('mod_')}"
-
-
-def _policy(told: Moderated) -> PolicyName:
-    return PolicyName(told.policy.name, told.policy.fingerprint)
 
 
 def _contents(asked: ModerationRequest, limits: Limits) -> list[Content]:
@@ -250,7 +246,7 @@ def _last_turn(given: object, path: str, limits: Limits) -> Content:
         raise InvalidContent("expected a conversation: a list with at least one message", path=path)
     check_count(len(given), "messages in one conversation", limits)
     messages = [message_of(message, f"{path}[{n}]") for n, message in enumerate(given)]
-    last, context = messages[-1], context_of(messages[:-1])
+    last, context = messages[-1], context_of(messages, len(messages) - 1)
     check_length(sum(len(message.text) for message in messages), path, limits)
     if not last.text:
         raise InvalidContent("the last message holds no text to moderate", path=f"{path}[{len(given) - 1}].content")

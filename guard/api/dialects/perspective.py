@@ -322,7 +322,7 @@ def _answer(request: AnalyzeCommentRequest, asked: _Asked, told: Moderated) -> A
             threshold=threshold,
             spans=request.span_annotations is True,
         )
-    policy = PolicyName(told.policy.name, told.policy.fingerprint)
+    policy = PolicyName.of(told.policy)
     return AnalyzeCommentResponse(
         scores, languages, [detected], Analysed(told.id, policy, verdict), request.client_token
     )
